@@ -1,0 +1,198 @@
+"""Greedy and beam search over prompts, in left-padded batches of similar length."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+from milora.data import Prompt, TextEncoder
+from milora.engine.adapters import ActiveModel, AdapterHost
+from milora.errors import MiloraError
+from milora.routing.record import RoutingRecord
+
+OnStep = Callable[[int, int], None]
+
+_rows_in_flight = 32
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """A prompt for an adapter; None: the base model."""
+
+    prompt: Prompt
+    adapter: str | None = None
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """``explain`` asks for the routing of requests whose adapter routes."""
+
+    max_new_tokens: int = 128
+    beams: int = 1
+    explain: bool = False
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Per layer the chosen experts' indices, most probable first, and their gates."""
+
+    experts: tuple[tuple[int, ...], ...]
+    gates: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A generated text; ``new_tokens`` counts the end token too where one was generated (``stopped``)."""
+
+    text: str
+    prompt_tokens: int
+    new_tokens: int
+    stopped: bool
+    routing: Routing | None
+
+
+def generate(
+    host: AdapterHost,
+    encoder: TextEncoder,
+    requests: Sequence[GenerationRequest],
+    settings: GenerationSettings,
+    *,
+    max_length: int | None,
+    on_step: OnStep,
+) -> list[Generated]:
+    """Answers every request, in the order given.
+
+    Raises:
+        MiloraError: ``adapter/not-found``, or ``input/invalid-spec`` for a prompt that leaves no room in the model's
+            context; both before anything is computed.
+    """
+    prompts = encoder.prompt_ids([request.prompt for request in requests])
+    for adapter in dict.fromkeys(request.adapter for request in requests):
+        host.check(adapter)
+    _check_lengths(prompts, settings, max_length)
+    outputs: dict[int, Generated] = {}
+    for adapter, indices in _batches(requests, prompts, settings.beams):
+        done = len(outputs)
+        reporter = _Progress(on_step, done, len(indices), len(requests), settings.max_new_tokens)
+        with host.use(adapter) as active:
+            made = _generate_batch(active, encoder, [prompts[index] for index in indices], settings, reporter)
+        outputs |= dict(zip(indices, made, strict=True))
+    total = len(requests) * settings.max_new_tokens
+    on_step(total, total)
+    return [outputs[index] for index in range(len(requests))]
+
+
+def _check_lengths(prompts: list[list[int]], settings: GenerationSettings, max_length: int | None) -> None:
+    if max_length is None:
+        return
+    problems = [
+        f"requests[{index}]: the prompt has {len(ids)} tokens"
+        for index, ids in enumerate(prompts)
+        if len(ids) + settings.max_new_tokens > max_length
+    ]
+    if problems:
+        raise MiloraError(
+            "input/invalid-spec",
+            f"The model's context of {max_length} tokens has no room for a prompt and {settings.max_new_tokens} new "
+            f"tokens: {'; '.join(problems)}.",
+            path="requests",
+            allowed=f"at most {max_length - settings.max_new_tokens} tokens a prompt",
+            problems=problems,
+        )
+
+
+def _batches(
+    requests: Sequence[GenerationRequest], prompts: list[list[int]], beams: int
+) -> list[tuple[str | None, list[int]]]:
+    size = max(1, _rows_in_flight // beams)
+    batches: list[tuple[str | None, list[int]]] = []
+    for adapter in dict.fromkeys(request.adapter for request in requests):
+        mine = [index for index, request in enumerate(requests) if request.adapter == adapter]
+        mine.sort(key=lambda index: len(prompts[index]))
+        batches += [(adapter, mine[begin : begin + size]) for begin in range(0, len(mine), size)]
+    return batches
+
+
+@torch.no_grad()
+def _generate_batch(
+    active: ActiveModel,
+    encoder: TextEncoder,
+    prompts: list[list[int]],
+    settings: GenerationSettings,
+    reporter: _Progress,
+) -> list[Generated]:
+    device = next(active.model.parameters()).device
+    width = max(len(ids) for ids in prompts)
+    input_ids = torch.tensor([[encoder.pad_id] * (width - len(ids)) + ids for ids in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts], device=device)
+    config = GenerationConfig(
+        max_new_tokens=settings.max_new_tokens,
+        num_beams=settings.beams,
+        do_sample=False,
+        eos_token_id=list(encoder.stop_ids),
+        pad_token_id=encoder.pad_id,
+    )
+    model: Any = active.model
+    routed = active.routing if settings.explain else None
+    with routed.record() if routed is not None else contextlib.nullcontext() as record:
+        sequences = model.generate(
+            input_ids=input_ids,
+            attention_mask=mask,
+            generation_config=config,
+            stopping_criteria=StoppingCriteriaList([reporter]),
+        )
+    routings = _read_routing(record, len(prompts)) if record is not None else [None] * len(prompts)
+    rows = sequences[:, width:].tolist()
+    return [
+        _read_row(encoder, ids, prompt, routing) for ids, prompt, routing in zip(rows, prompts, routings, strict=True)
+    ]
+
+
+def _read_row(encoder: TextEncoder, ids: list[int], prompt: list[int], routing: Routing | None) -> Generated:
+    # Behind its end a row is filled up with pads, which may be any id: the first end token decides.
+    end = next((place for place, token in enumerate(ids) if token in encoder.stop_ids), None)
+    new_ids = ids if end is None else ids[:end]
+    return Generated(
+        text=encoder.decode_continuation(new_ids),
+        prompt_tokens=len(prompt),
+        new_tokens=len(ids) if end is None else end + 1,
+        stopped=end is not None,
+        routing=routing,
+    )
+
+
+def _read_routing(record: RoutingRecord, num_prompts: int) -> list[Routing | None]:
+    gates_PLE: Tensor = record.gates.detach().float().cpu()
+    # Beams of a prompt lie side by side and share its decision.
+    gates_PLE = gates_PLE[:: gates_PLE.shape[0] // num_prompts]
+    routings: list[Routing | None] = []
+    for layers in gates_PLE.tolist():
+        chosen = [
+            sorted((expert for expert, gate in enumerate(row) if gate > 0), key=lambda expert: -row[expert])
+            for row in layers
+        ]
+        gates = [tuple(row[expert] for expert in experts) for row, experts in zip(layers, chosen, strict=True)]
+        routings.append(Routing(tuple(tuple(experts) for experts in chosen), tuple(gates)))
+    return routings
+
+
+class _Progress(StoppingCriteria):
+    """Asked after each token: tells how far the whole call is; an exception of ``on_step`` ends it."""
+
+    def __init__(self, on_step: OnStep, done: int, rows: int, requests: int, max_new_tokens: int) -> None:
+        self._on_step = on_step
+        self._base = done * max_new_tokens
+        self._rows = rows
+        self._total = requests * max_new_tokens
+        self._tokens = 0
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        self._tokens += 1
+        self._on_step(min(self._base + self._tokens * self._rows, self._total), self._total)
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)

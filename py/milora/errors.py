@@ -1,0 +1,59 @@
+"""Errors that milora raises on purpose; the twin of ``ts/errors.ts``."""
+
+from __future__ import annotations
+
+ERROR_CODES: tuple[str, ...] = (
+    "input/invalid-spec",
+    "input/unknown-name",
+    "input/missing-file",
+    "data/bad-row",
+    "data/empty",
+    "model/not-found",
+    "model/unreadable",
+    "model/unsupported",
+    "adapter/not-found",
+    "adapter/unreadable",
+    "adapter/mismatch",
+    "adapter/bad-name",
+    "adapter/unsupported",
+    "environment/no-python",
+    "environment/missing-package",
+    "environment/install-failed",
+    "bridge/died",
+    "bridge/protocol",
+    "bridge/timeout",
+    "bridge/closed",
+    "python/exception",
+    "run/exists",
+    "run/not-resumable",
+    "run/disk",
+    "training/non-finite",
+    "memory/exhausted",
+    "cancelled",
+    "internal",
+)
+
+
+class MiloraError(Exception):
+    """An error with a code from :data:`ERROR_CODES` and, where known, its place and cure.
+
+    Args:
+        code: One of :data:`ERROR_CODES`.
+        message: One or two sentences: what was found, where, what is allowed, what to do.
+        details: Any of ``file``, ``line`` (1-based), ``path`` (JSON path), ``found``, ``allowed``, ``hint``
+            (strings but for ``line``) and ``problems`` (a list of sentences).
+    """
+
+    def __init__(self, code: str, message: str, **details: object) -> None:
+        assert code in ERROR_CODES, code
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = details
+
+
+class Cancelled(MiloraError):
+    """The caller asked for the running call to end."""
+
+    def __init__(self) -> None:
+        super().__init__("cancelled", "The call was cancelled.")

@@ -1,0 +1,28 @@
+"""Models of transformers: found, described, opened, and asked for logits."""
+
+from milora.models.answer_head import answer_logits, decoder_of, run_decoder
+from milora.models.atomic_folder import atomic_folder
+from milora.models.describe import LayerDescription, LinearDescription, ModelDescription, describe
+from milora.models.open import OpenedModel, open_model, seed_everything
+from milora.models.placement import Placement, available_devices, choose_placement
+from milora.models.source import DEMO_MODEL, ModelSource, resolve_source
+
+__all__ = [
+    "DEMO_MODEL",
+    "LayerDescription",
+    "LinearDescription",
+    "ModelDescription",
+    "ModelSource",
+    "OpenedModel",
+    "Placement",
+    "answer_logits",
+    "atomic_folder",
+    "available_devices",
+    "choose_placement",
+    "decoder_of",
+    "describe",
+    "open_model",
+    "resolve_source",
+    "run_decoder",
+    "seed_everything",
+]

@@ -1,0 +1,71 @@
+"""A routing decision: which experts of a layer a prompt uses and with which gates, and where it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+CACHE_ATTRIBUTE = "_milora_decisions"
+"""The decision lives on the KV cache: no state goes stale, deep copies and beams carry it."""
+
+
+@dataclass
+class LayerDecision:
+    """What the experts of one layer read in a forward pass.
+
+    ``gates``: [rows, experts]. ``chosen``: the experts that any row uses, known on the host in decoding only; None
+    means: compute all of them (prefill and training, where reading it would synchronise with the device).
+    """
+
+    gates: Tensor
+    chosen: frozenset[int] | None = None
+
+
+@dataclass
+class PromptDecision:
+    """One adapter's decision for the prompts of one KV cache, by layer."""
+
+    gates: dict[int, Tensor] = field(default_factory=dict)
+    chosen: dict[int, frozenset[int]] | None = None
+
+    def put(self, layer: int, gates: Tensor) -> None:
+        """Keeps a layer's gates at prefill; a decision read to the host earlier is void."""
+        self.gates[layer] = gates
+        self.chosen = None
+
+    def layer(self, layer: int) -> LayerDecision:
+        """A layer's decision for decoding; the first call reads all layers to the host at once."""
+        if self.chosen is None:
+            self.chosen = self._read()
+        return LayerDecision(self.gates[layer], self.chosen[layer])
+
+    def _read(self) -> dict[int, frozenset[int]]:
+        layers = list(self.gates)
+        device = self.gates[layers[0]].device
+        used = [(self.gates[layer].detach() != 0).any(dim=0).to(device) for layer in layers]
+        rows = stack_experts(used).tolist()
+        return {layer: frozenset(i for i, use in enumerate(row) if use) for layer, row in zip(layers, rows, strict=True)}
+
+
+def stack_experts(tensors: list[Tensor]) -> Tensor:
+    """Stacks tensors of several layers along a new dimension before the last; fewer experts are padded with zeros."""
+    most = max(tensor.shape[-1] for tensor in tensors)
+    padded = [functional.pad(tensor, (0, most - tensor.shape[-1])) for tensor in tensors]
+    return torch.stack(padded, dim=-2)
+
+
+def cached_decision(cache: object, adapter: str) -> PromptDecision | None:
+    """The adapter's decision on a KV cache, or None."""
+    return getattr(cache, CACHE_ATTRIBUTE, {}).get(adapter)
+
+
+def keep_decision(cache: object, adapter: str) -> PromptDecision:
+    """The adapter's decision on a KV cache, made empty where there is none."""
+    decisions: dict[str, PromptDecision] | None = getattr(cache, CACHE_ATTRIBUTE, None)
+    if decisions is None:
+        decisions = {}
+        setattr(cache, CACHE_ATTRIBUTE, decisions)
+    return decisions.setdefault(adapter, PromptDecision())

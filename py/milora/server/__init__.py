@@ -1,0 +1,1 @@
+"""The Python end of the bridge: what ``ts/bridge`` starts and talks to."""

@@ -1,0 +1,109 @@
+"""Teacher-forced loss of rows, as sums that add up over chunks, with the routing of their prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from milora.data import Batch, Dataset, collate
+from milora.models import answer_logits
+from milora.routing.context import RoutingContext
+from milora.routing.record import RoutingRecord
+from milora.training.batching import micro_batches
+
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class RoutingCounts:
+    """How often each expert came first and was chosen, [layers][experts], over ``prompts`` prompts."""
+
+    argmax: list[list[int]]
+    chosen: list[list[int]]
+    prompts: int
+    balance: float
+
+
+@dataclass(frozen=True)
+class DataLoss:
+    """Summed negative log-likelihood in nats, and the answer tokens it was summed over."""
+
+    nll: float
+    answer_tokens: int
+    routing: RoutingCounts | None
+
+
+@torch.no_grad()
+def data_loss(
+    model: nn.Module,
+    dataset: Dataset,
+    rows: Sequence[int],
+    *,
+    context: RoutingContext | None,
+    micro_batch: int,
+    pad_id: int,
+    on_step: OnStep,
+) -> DataLoss:
+    """The loss of rows under the model's active adapter, in evaluation mode; rows without answer are left out.
+
+    Args:
+        context: The routing context where the active adapter routes; None without one, or for the base model.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    groups = micro_batches(dataset.take(rows), micro_batch)
+    # Float64 where the device has it: thousands of batches add up.
+    nll = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    answer_tokens, done = 0, 0
+    routing = _RoutingSums() if context is not None else None
+    for group in groups:
+        on_step(done, len(rows))
+        batch = collate(group, pad_id, device)
+        nll += _batch_nll(model, batch, context, routing).to(nll.dtype)
+        answer_tokens += batch.num_answer_tokens
+        done += len(group)
+    on_step(len(rows), len(rows))
+    return DataLoss(float(nll), answer_tokens, routing.counts() if routing is not None else None)
+
+
+def _batch_nll(
+    model: nn.Module, batch: Batch, context: RoutingContext | None, routing: _RoutingSums | None
+) -> Tensor:
+    if context is None or routing is None:
+        logits = answer_logits(model, batch)
+    else:
+        with context.prompt(batch.prompt_mask), context.record() as record:
+            logits = answer_logits(model, batch)
+        routing.add(record)
+    return functional.cross_entropy(logits, batch.targets, reduction="sum")
+
+
+@dataclass
+class _RoutingSums:
+    first: Tensor | None = None
+    chosen: Tensor | None = None
+    probabilities: list[Tensor] = field(default_factory=list)
+    prompts: int = 0
+
+    def add(self, record: RoutingRecord) -> None:
+        first, chosen = record.first_choice_counts(), record.chosen_counts()
+        sums = [layer.sum(dim=0).cpu().double() for layer in record.probabilities]
+        self.first = first if self.first is None else self.first + first
+        self.chosen = chosen if self.chosen is None else self.chosen + chosen
+        self.probabilities = [a + b for a, b in zip(self.probabilities, sums, strict=True)] or sums
+        self.prompts += record.num_prompts
+
+    def counts(self) -> RoutingCounts | None:
+        if self.first is None or self.chosen is None:
+            return None
+        argmax, chosen = self.first.tolist(), self.chosen.tolist()
+        # The balance loss of all prompts at once: f and p̂ over the whole set, not a mean of batches.
+        losses = [
+            len(sums) * sum(f / self.prompts * p / self.prompts for f, p in zip(first, sums.tolist(), strict=False))
+            for first, sums in zip(argmax, self.probabilities, strict=True)
+        ]
+        return RoutingCounts(argmax, chosen, self.prompts, sum(losses) / len(losses))

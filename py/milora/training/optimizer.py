@@ -1,0 +1,85 @@
+"""AdamW over one group of parameters, with nothing read from the device."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+
+
+class GroupOptimizer:
+    """AdamW for one group (Ω or Θ); the other group's gradients and moments are out of its reach.
+
+    A parameter without a gradient in a step counts as one with gradient zero: its moments decay and momentum and
+    weight decay still move it. So an expert that no prompt of a step chose is treated the same whether the forward
+    pass left it out or multiplied it by a gate of zero, and for any micro-batch; it is also what plain AdamW does with
+    a zero gradient, so all parameters share one step count.
+
+    Args:
+        parameters: Name to float32 parameter.
+        betas, epsilon, weight_decay: AdamW's.
+        max_gradient_norm: Gradients are scaled down to this norm; None = never.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        betas: tuple[float, float],
+        epsilon: float,
+        weight_decay: float,
+        max_gradient_norm: float | None,
+    ) -> None:
+        self.parameters = dict(parameters)
+        self._max_gradient_norm = max_gradient_norm
+        # Fused: one pass over each tensor, elementwise (so bit for bit the same each time), and it knows how to skip.
+        self.adamw = (
+            torch.optim.AdamW(
+                list(self.parameters.values()), lr=0.0, betas=betas, eps=epsilon, weight_decay=weight_decay, fused=True
+            )
+            if self.parameters
+            else None
+        )
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers in this group."""
+        return sum(parameter.numel() for parameter in self.parameters.values())
+
+    def step(self, learning_rate: float) -> Tensor:
+        """Updates the group from its gradients, clears them, and gives their norm before clipping (on the device).
+
+        A norm that is not finite leaves parameters, moments and step count as they were.
+        """
+        assert self.adamw is not None
+        for parameter in self.parameters.values():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+        norm = get_total_norm(gradients)
+        if self._max_gradient_norm is not None:
+            scale = (self._max_gradient_norm / (norm + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(gradients, scale)
+        # The fused kernel looks at this flag on the device and does nothing where it is 1.
+        self.adamw.found_inf = (~torch.isfinite(norm)).float()
+        self.adamw.param_groups[0]["lr"] = learning_rate
+        self.adamw.step()
+        self.adamw.zero_grad(set_to_none=True)
+        return norm
+
+
+@contextlib.contextmanager
+def only_trains(trained: GroupOptimizer, frozen: GroupOptimizer) -> Iterator[None]:
+    """Inside, backward makes gradients for ``trained`` alone; the frozen group's weight gradients cost nothing."""
+    for parameter in frozen.parameters.values():
+        parameter.requires_grad_(False)
+    for parameter in trained.parameters.values():
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in frozen.parameters.values():
+            parameter.requires_grad_(True)

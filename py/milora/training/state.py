@@ -1,0 +1,162 @@
+"""The state of a training as a folder: everything a later process needs to go on bit for bit."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from milora.errors import MiloraError
+from milora.models import atomic_folder
+from milora.training.optimizer import GroupOptimizer
+from milora.training.session import TrainingSession
+
+_format = 1
+_tensors_name = "training.safetensors"
+_json_name = "training.json"
+_moments = ("exp_avg", "exp_avg_sq", "step")
+
+
+def save_training(session: TrainingSession, folder: Path) -> int:
+    """Writes weights, both optimisers and all random generators; the folder is whole or not there.
+
+    Returns:
+        Bytes written.
+
+    Raises:
+        MiloraError: ``run/disk`` when the disk is full or cannot be written; an older state there stays whole.
+    """
+    tensors = {**_group_tensors("weights", session.weights), **_group_tensors("activation", session.activation)}
+    tensors |= _random_tensors()
+    document = {"format": _format, "adapter": session.adapter, "random": _random_document()}
+    try:
+        with atomic_folder(folder) as aside:
+            save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, aside / _tensors_name)
+            (aside / _json_name).write_text(json.dumps(document), encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        free = shutil.disk_usage(folder.parent).free if folder.parent.is_dir() else 0
+        raise MiloraError(
+            "run/disk",
+            f"The training state could not be written to {folder} ({free} bytes free): {error}",
+            file=str(folder),
+            hint="Free some space; the last checkpoint is whole.",
+        ) from error
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def load_training(session: TrainingSession, folder: Path) -> None:
+    """Puts a saved state into a session of the same adapter; nothing changes unless all of it fits.
+
+    Raises:
+        MiloraError: ``run/not-resumable``, naming what is missing, unexpected or of another shape.
+    """
+    document, tensors = _read(folder)
+    if document.get("format") != _format:
+        raise _not_resumable(folder, f"its format is {document.get('format')}, this version reads {_format}")
+    groups = {"weights": session.weights, "activation": session.activation}
+    problems = _problems(groups, tensors)
+    if problems:
+        raise _not_resumable(folder, "; ".join(problems[:5]), problems)
+    for prefix, group in groups.items():
+        _restore_group(prefix, group, tensors)
+    _restore_random(document["random"], tensors)
+
+
+def _group_tensors(prefix: str, group: GroupOptimizer) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in group.parameters.items():
+        tensors[f"{prefix}.value.{name}"] = parameter.detach()
+        state = group.adamw.state.get(parameter, {}) if group.adamw is not None else {}
+        # Before a group's first step AdamW has no moments yet.
+        tensors |= {f"{prefix}.{moment}.{name}": state[moment] for moment in _moments if moment in state}
+    return tensors
+
+
+def _restore_group(prefix: str, group: GroupOptimizer, tensors: dict[str, Tensor]) -> None:
+    if group.adamw is None:
+        return
+    group.adamw.state.clear()
+    with torch.no_grad():
+        for name, parameter in group.parameters.items():
+            parameter.copy_(tensors[f"{prefix}.value.{name}"])
+            if f"{prefix}.step.{name}" in tensors:
+                group.adamw.state[parameter] = {
+                    moment: tensors[f"{prefix}.{moment}.{name}"].to(parameter.device) for moment in _moments
+                }
+
+
+def _problems(groups: dict[str, GroupOptimizer], tensors: dict[str, Tensor]) -> list[str]:
+    expected: dict[str, torch.Size] = {}
+    for prefix, group in groups.items():
+        has_moments = any(name.startswith(f"{prefix}.step.") for name in tensors)
+        for name, parameter in group.parameters.items():
+            expected[f"{prefix}.value.{name}"] = parameter.shape
+            if has_moments:
+                expected |= {f"{prefix}.{moment}.{name}": parameter.shape for moment in _moments[:2]}
+                expected[f"{prefix}.step.{name}"] = torch.Size(())
+    found = {name: tensor.shape for name, tensor in tensors.items() if not name.startswith("random.")}
+    missing = [f"{name} is missing" for name in expected if name not in found]
+    unexpected = [f"{name} is unexpected" for name in found if name not in expected]
+    shapes = [
+        f"{name} has shape {list(found[name])}, the model needs {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    lacking = ["random.torch is missing"] if "random.torch" not in tensors else []
+    return missing + unexpected + shapes + lacking
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        document = json.loads((folder / _json_name).read_text(encoding="utf-8"))
+        tensors = load_file(folder / _tensors_name)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _not_resumable(folder, str(error)) from error
+    if not isinstance(document, dict):
+        raise _not_resumable(folder, f"{_json_name} holds no object")
+    return document, tensors
+
+
+def _random_tensors() -> dict[str, Tensor]:
+    tensors = {"random.torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states = torch.cuda.get_rng_state_all()
+        tensors |= {f"random.cuda.{index}": state for index, state in enumerate(states)}
+    return tensors
+
+
+def _random_document() -> dict[str, Any]:
+    version, words, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = numpy.random.get_state(legacy=True)
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": [name, keys.tolist(), position, has_gauss, cached],
+    }
+
+
+def _restore_random(document: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    version, words, gauss = document["python"]
+    random.setstate((version, tuple(words), gauss))
+    name, keys, position, has_gauss, cached = document["numpy"]
+    numpy.random.set_state((name, numpy.array(keys, dtype=numpy.uint32), position, has_gauss, cached))
+    torch.set_rng_state(tensors["random.torch"])
+    for index in range(torch.cuda.device_count()):
+        if f"random.cuda.{index}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"random.cuda.{index}"], index)
+
+
+def _not_resumable(folder: Path, fault: str, problems: list[str] | None = None) -> MiloraError:
+    return MiloraError(
+        "run/not-resumable",
+        f"The training state in {folder} does not fit this run: {fault}",
+        file=str(folder),
+        problems=problems or [fault],
+    )

@@ -1,0 +1,138 @@
+"""The MiLoRA tuner: puts experts and routers into a causal language model, through PEFT."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from peft.config import PeftConfig
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from torch import nn
+
+from milora.errors import MiloraError
+from milora.routing.context import adapter_names_refused, install_context, remove_context
+from milora.routing.generation import unwrap_generate, wrap_generate
+from milora.routing.hooks import remove_hooks
+from milora.tuners.milora.config import LayerPlan, MiloraConfig
+from milora.tuners.milora.layer import ExpertSettings, MiloraLinear
+from milora.tuners.milora.plan import check_plan
+from milora.tuners.milora.router import ROUTER_ATTRIBUTE, MiloraRouter, RouterSettings
+from milora.tuners.names import check_adapter_name
+
+
+class MiloraModel(BaseTuner):
+    """The MiLoRA tuner (arXiv 2410.18035).
+
+    Everything is made in :meth:`_create_and_replace`, because PEFT's hooks around an injection do not run for an
+    adapter added later; nothing lives on the tuner, because transformers' own adapter loading drops it.
+    """
+
+    prefix = "milora_prompt_"
+    tuner_layer_cls = (MiloraLinear, MiloraRouter)  # pyright: ignore[reportAssignmentType]
+    target_module_mapping: dict[str, list[str]] = {}
+
+    @staticmethod
+    def _check_target_module_exists(peft_config: PeftConfig, key: str) -> bool:
+        return _placed(peft_config).get(key) is not None
+
+    def _prepare_model(self, peft_config: PeftConfig, model: nn.Module) -> None:
+        """Refuses a wrong name or plan before anything is changed; runs for every adapter."""
+        assert isinstance(peft_config, MiloraConfig)
+        name = next(name for name, config in self.peft_config.items() if config is peft_config)
+        others = [other for other in self.peft_config if other != name]
+        check_adapter_name(model, name, others)
+        check_plan(model, name, peft_config)
+
+    def _create_and_replace(
+        self,
+        peft_config: PeftConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        parameter_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        assert isinstance(peft_config, MiloraConfig)
+        layer_plan, index = _placed(peft_config)[current_key]
+        expert = layer_plan.experts[index]
+        router = self._router(peft_config, adapter_name, layer_plan, target)
+        if not isinstance(target, MiloraLinear):
+            module = MiloraLinear(target, router.decisions)
+            module.set_adapter(self.active_adapters)
+            self._replace_module(parent, target_name, module, target)
+        else:
+            module = target
+        settings = ExpertSettings(index, expert.rank, float(expert.alpha), peft_config.lora_dropout)
+        module.update_layer(adapter_name, settings, peft_config.inference_mode)
+
+    def _router(
+        self, config: MiloraConfig, adapter_name: str, layer_plan: LayerPlan, target: nn.Module
+    ) -> MiloraRouter:
+        """The router of a layer, made where missing, with the adapter added where missing."""
+        layer = self.model.get_submodule(layer_plan.path)
+        router = getattr(layer, ROUTER_ATTRIBUTE, None)
+        if router is None:
+            wrap_generate(self.model)
+            router = MiloraRouter(install_context(self.model), layer_index_of(layer_plan.path))
+            router.set_adapter(self.active_adapters)
+            setattr(layer, ROUTER_ATTRIBUTE, router)
+            layer.register_forward_pre_hook(router.before_layer, with_kwargs=True)
+        if adapter_name not in router.milora_prompt_settings:
+            settings = RouterSettings(
+                hidden_size=config.hidden_size,
+                num_experts=len(layer_plan.experts),
+                top_k=config.top_k,
+                gate=config.gate,
+                normalize=config.router_input == "normalized",
+            )
+            base = target.get_base_layer() if isinstance(target, BaseTunerLayer) else target
+            router.update_layer(adapter_name, settings, base.weight, config.inference_mode)
+        return router
+
+    @contextlib.contextmanager
+    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        if kwargs.get("adapter_names") is not None:
+            raise adapter_names_refused()
+        yield
+
+    def _check_merge_allowed(self) -> None:
+        raise MiloraError(
+            "adapter/unsupported",
+            "A MiLoRA adapter cannot be merged into the base model: which experts are active depends on the prompt. "
+            "Use it unmerged, or take it off with unload().",
+        )
+
+    def _unload_and_optionally_merge(self, *args: Any, **kwargs: Any) -> nn.Module:
+        model = super()._unload_and_optionally_merge(*args, **kwargs)
+        for layer in list(model.modules()):
+            router = getattr(layer, ROUTER_ATTRIBUTE, None)
+            if isinstance(router, MiloraRouter):
+                remove_hooks(layer, router)
+                delattr(layer, ROUTER_ATTRIBUTE)
+        remove_context(model)
+        unwrap_generate(model)
+        return model
+
+
+def layer_index_of(path: str) -> int:
+    """The index of a decoder layer, the last number in its path; KV caches count layers so."""
+    numbers = re.findall(r"(?:^|\.)(\d+)(?=\.|$)", path)
+    return int(numbers[-1]) if numbers else 0
+
+
+def _placed(config: PeftConfig) -> dict[str, tuple[LayerPlan, int]]:
+    """Full path of each expert's module → its layer's plan and its index, computed once a config."""
+    assert isinstance(config, MiloraConfig)
+    placed: dict[str, tuple[LayerPlan, int]] | None = config.__dict__.get("_placed")
+    if placed is None:
+        placed = {
+            f"{layer.path}.{expert.module}": (layer, index)
+            for layer in config.plan
+            for index, expert in enumerate(layer.experts)
+        }
+        config.__dict__["_placed"] = placed
+    return placed

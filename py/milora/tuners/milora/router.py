@@ -1,0 +1,157 @@
+"""The router of a decoder layer: a child of the layer and a pre-hook on it; the layer itself is never wrapped.
+
+Shapes: B prompts, T tokens, D hidden size, E experts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+
+from milora.errors import MiloraError
+from milora.routing.context import RoutingContext
+from milora.routing.decision import LayerDecision, cached_decision, keep_decision
+from milora.routing.gates import Gate, expert_probabilities, top_k_gates
+from milora.routing.hooks import find_cache, refuse_reentrant_checkpointing
+from milora.routing.pooler import attention_pool, normalize_states, router_precision
+from milora.routing.rational import gelu_coefficients, rational
+from milora.tuners.milora.layer import LayerDecisions, trainable_dtype
+
+ROUTER_ATTRIBUTE = "prompt_router"
+"""The router's name in the decoder layer; without the prefix, by which PEFT would skip it when deleting adapters."""
+
+
+@dataclass(frozen=True)
+class RouterSettings:
+    """One adapter's settings of one router."""
+
+    hidden_size: int
+    num_experts: int
+    top_k: int
+    gate: Gate
+    normalize: bool
+
+
+class MiloraRouter(nn.Module, BaseTunerLayer):
+    """R(h) = Top-k(Softmax(g(h) W_r)) for each active adapter, once a prompt.
+
+    ``milora_prompt_pool``: W_sa, [D]; ``milora_prompt_numerator`` and ``milora_prompt_denominator``: the rational
+    activation's a_0..a_6 and b_1..b_5; ``milora_prompt_projection``: W_rᵀ, [E, D].
+    """
+
+    adapter_layer_names = (
+        "milora_prompt_pool",
+        "milora_prompt_numerator",
+        "milora_prompt_denominator",
+        "milora_prompt_projection",
+    )
+    other_param_names = ("milora_prompt_settings",)
+
+    def __init__(self, context: RoutingContext, layer_index: int) -> None:
+        super().__init__()
+        self.context = context
+        self.layer_index = layer_index
+        self.decisions = LayerDecisions()
+        self.milora_prompt_pool = nn.ParameterDict()
+        self.milora_prompt_numerator = nn.ParameterDict()
+        self.milora_prompt_denominator = nn.ParameterDict()
+        self.milora_prompt_projection = nn.ParameterDict()
+        self.milora_prompt_settings: dict[str, RouterSettings] = {}
+        self._disable_adapters = False
+        self.merged_adapters: list[str] = []
+
+    @property
+    def weight(self) -> Tensor:
+        """A router wraps no module; without this, PEFT's property would look for a base layer for ever."""
+        raise AttributeError("a router has no weight")
+
+    @property
+    def bias(self) -> Tensor:
+        """As :attr:`weight`."""
+        raise AttributeError("a router has no bias")
+
+    def update_layer(self, adapter_name: str, settings: RouterSettings, like: Tensor, inference_mode: bool) -> None:
+        """Adds an adapter's router, on the device of ``like``.
+
+        W_sa starts at zero (the mean of the prompt's states), g as GeLU, W_r uniform in ±1/√D as torch's linear layers.
+        """
+        dtype = trainable_dtype(like.dtype)
+        numerator, denominator = gelu_coefficients()
+        bound = 1 / math.sqrt(settings.hidden_size)
+        projection = torch.empty(settings.num_experts, settings.hidden_size, dtype=dtype, device="cpu")
+        nn.init.uniform_(projection, -bound, bound)
+        device = torch.device("cpu") if like.device.type == "meta" else like.device
+        values = {
+            "milora_prompt_pool": torch.zeros(settings.hidden_size, dtype=dtype, device="cpu"),
+            "milora_prompt_numerator": torch.tensor(numerator, dtype=dtype, device="cpu"),
+            "milora_prompt_denominator": torch.tensor(denominator, dtype=dtype, device="cpu"),
+            "milora_prompt_projection": projection,
+        }
+        self.milora_prompt_settings[adapter_name] = settings
+        for name, value in values.items():
+            getattr(self, name)[adapter_name] = nn.Parameter(value.to(device))
+        self.set_adapter(self.active_adapters, inference_mode=inference_mode)
+
+    def before_layer(self, layer: nn.Module, args: Sequence[Tensor], kwargs: Mapping[str, Tensor]) -> None:
+        """The decoder layer's pre-hook: decides, or takes the decision that the KV cache holds."""
+        self.decisions.clear()
+        adapters = [name for name in self.active_adapters if name in self.milora_prompt_settings]
+        if self.disable_adapters or not adapters:
+            return
+        refuse_reentrant_checkpointing(layer)
+        hidden_BTD = args[0] if args else kwargs["hidden_states"]
+        cache = find_cache(args[1:], kwargs)
+        for adapter in adapters:
+            if cache is not None and self.context.is_filled(cache, self.layer_index):
+                self.decisions[adapter] = self._continue(adapter, cache, hidden_BTD.shape[0])
+            else:
+                self.decisions[adapter] = self._decide(adapter, cache, hidden_BTD)
+
+    def probabilities(self, adapter: str, hidden_BTD: Tensor, prompt_mask_BT: Tensor) -> Tensor:
+        """The softmax over the experts, [B, E], from the states that enter the layer."""
+        hidden_BTD = router_precision(hidden_BTD)
+        if self.milora_prompt_settings[adapter].normalize:
+            hidden_BTD = normalize_states(hidden_BTD)
+
+        def weight(container: nn.ParameterDict) -> Tensor:
+            return container[adapter].to(device=hidden_BTD.device, dtype=hidden_BTD.dtype)
+
+        pooled_BD = attention_pool(hidden_BTD, prompt_mask_BT, weight(self.milora_prompt_pool))
+        activated_BD = rational(
+            pooled_BD, weight(self.milora_prompt_numerator), weight(self.milora_prompt_denominator)
+        )
+        return expert_probabilities(activated_BD, weight(self.milora_prompt_projection))
+
+    def _decide(self, adapter: str, cache: object | None, hidden_BTD: Tensor) -> LayerDecision:
+        settings = self.milora_prompt_settings[adapter]
+        device_type = hidden_BTD.device.type
+        # Autocast would take the products in bf16; the router's arithmetic is float32.
+        with torch.autocast(device_type=device_type, enabled=False):
+            probabilities_BE = self.probabilities(adapter, hidden_BTD, self.context.prompt_mask(hidden_BTD))
+            gates_BE = top_k_gates(probabilities_BE, settings.top_k, settings.gate)
+        self.context.note(adapter, self.layer_index, probabilities_BE, gates_BE)
+        if cache is not None:
+            keep_decision(cache, adapter).put(self.layer_index, gates_BE)
+        return LayerDecision(gates_BE)
+
+    def _continue(self, adapter: str, cache: object, rows: int) -> LayerDecision:
+        decision = cached_decision(cache, adapter)
+        if decision is None or self.layer_index not in decision.gates:
+            raise MiloraError(
+                "adapter/unsupported",
+                f"The KV cache holds tokens but no routing decision of adapter {adapter!r}: it was filled without the "
+                "adapter, or with its adapters disabled. Start from an empty cache, with the whole prompt.",
+            )
+        layer_decision = decision.layer(self.layer_index)
+        if layer_decision.gates.shape[0] != rows:
+            raise MiloraError(
+                "adapter/unsupported",
+                f"The KV cache holds the routing decision of {layer_decision.gates.shape[0]} rows, the forward pass "
+                f"has {rows}. Start from an empty cache, with the whole prompt.",
+            )
+        return layer_decision

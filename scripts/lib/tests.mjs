@@ -1,0 +1,70 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readText } from "./paths.mjs";
+import { run, runTool } from "./run.mjs";
+import { ensureModules, ensurePython } from "./set-up.mjs";
+
+/** Vitest's own figures; a file that did not load counts as one failure. */
+const countVitest = (report) => {
+  const { testResults, numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(report);
+  const broken = testResults.filter(
+    ({ status, assertionResults }) => status === "failed" && assertionResults.length === 0,
+  );
+  return { passed: numPassedTests, failed: numFailedTests + broken.length, skipped: numPendingTests + numTodoTests };
+};
+
+const countPytest = (report) => {
+  const suite = /<testsuite [^>]*>/u.exec(report)?.[0] ?? "";
+  const read = (name) => Number(new RegExp(` ${name}="(\\d+)"`, "u").exec(suite)?.[1] ?? 0);
+  const failed = read("failures") + read("errors");
+  return { passed: read("tests") - failed - read("skipped"), failed, skipped: read("skipped") };
+};
+
+/** Runs one test program and reads its report. A program that fails without a failed test counts as one failure. */
+const counted = async (execute, reportFile, count) => {
+  const code = await execute();
+  const report = readText(reportFile);
+  const counts = report === undefined ? { passed: 0, failed: 0, skipped: 0 } : count(report);
+  return { ...counts, failed: code !== 0 && counts.failed === 0 ? 1 : counts.failed };
+};
+
+export const vitest = (args, env) => runTool("vitest/vitest.mjs", ["run", ...args], { env, timeoutMs: 7_200_000 });
+
+export const pytest = (python, args) =>
+  run(python, ["-m", "pytest", "-c", "py/pyproject.toml", ...args], {
+    env: { PYTHONPATH: "py", MILORA_PYTHON: python },
+    timeoutMs: 3_600_000,
+  });
+
+export const runUnitTests = async (args) => {
+  await ensureModules();
+  return vitest(args);
+};
+
+const isPython = (name) => name.startsWith("test/py");
+
+/** All tests, or those that `args` name: paths under test/py go to pytest, everything else to vitest. */
+export const runTests = async (args) => {
+  const python = await ensurePython();
+  const pythonArgs = args.filter(isPython);
+  const vitestArgs = args.filter((name) => !isPython(name));
+  const folder = mkdtempSync(join(tmpdir(), "milora-tests-"));
+  try {
+    const total = { passed: 0, failed: 0, skipped: 0 };
+    const add = (counts) => Object.keys(total).forEach((key) => (total[key] += counts[key]));
+    if (args.length === 0 || vitestArgs.length > 0) {
+      const report = join(folder, "vitest.json");
+      const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
+      add(await counted(() => vitest([...reporters, ...vitestArgs], { MILORA_PYTHON: python }), report, countVitest));
+    }
+    if (args.length === 0 || pythonArgs.length > 0) {
+      const report = join(folder, "pytest.xml");
+      add(await counted(() => pytest(python, [`--junitxml=${report}`, ...pythonArgs]), report, countPytest));
+    }
+    process.stdout.write(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
+    return total.failed === 0 ? 0 : 1;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+};

@@ -1,0 +1,223 @@
+import { z } from "zod";
+
+/**
+ * The operations of the Python side: name → schemas of input and output.
+ * Rows of a loaded data set are named by their index; losses are in nats; "answer tokens" include the end token.
+ */
+
+const count = z.int().nonnegative();
+const adapterName = z.string().min(1);
+/** `null` means: the base model, no adapter. */
+const adapterOrNull = adapterName.nullable().default(null);
+const rowIndices = z.array(count).min(1);
+
+/** How often each expert came first, and how often it was chosen: counts, `[layer][expert]`, over `prompts` prompts. */
+const routingCounts = z.object({
+  experts: z.array(z.string()),
+  argmax: z.array(z.array(count)),
+  chosen: z.array(z.array(count)),
+  prompts: count,
+  /** The balance loss over all these prompts, mean over layers (1 = even, number of experts = collapsed). */
+  balance: z.number(),
+});
+
+const linear = z.object({
+  /** Path inside the layer, such as `self_attn.q_proj`. */
+  name: z.string(),
+  inFeatures: count,
+  outFeatures: count,
+  bias: z.boolean(),
+});
+
+/** A decoder as its config describes it; no weights were read. */
+export const modelDescription = z.object({
+  model: z.string(),
+  architecture: z.string(),
+  modelType: z.string(),
+  hiddenSize: count,
+  numParameters: count,
+  vocabSize: count,
+  contextLength: count.nullable(),
+  layers: z.array(z.object({ path: z.string(), linears: z.array(linear) })),
+  /** Linear modules outside the decoder layers, full paths (the head, for instance). */
+  otherLinears: z.array(z.string()),
+});
+
+const generated = z.object({
+  text: z.string(),
+  promptTokens: count,
+  newTokens: count,
+  finish: z.enum(["stop", "length"]),
+  /** With `explain`, for a routed adapter: per layer the chosen experts, most probable first, and their gates. */
+  routing: z
+    .object({ experts: z.array(z.array(z.string())), gates: z.array(z.array(z.number())) })
+    .nullable()
+    .default(null),
+});
+
+const stepFigures = z.object({
+  kind: z.enum(["weights", "activation"]),
+  /** Mean cross entropy of an answer token, nats; null where it was not finite. */
+  loss: z.number().nullable(),
+  /** Balance loss, mean over layers; null for a method without routers. */
+  balance: z.number().nullable(),
+  /** Norm of the gradient before clipping; null where it was not finite. */
+  gradientNorm: z.number().nullable(),
+  answerTokens: count,
+  /** All tokens that were not padding. */
+  tokens: count,
+});
+
+export const ops = {
+  hello: {
+    input: z.object({}),
+    output: z.object({
+      python: z.string(),
+      torch: z.string(),
+      transformers: z.string(),
+      peft: z.string(),
+      platform: z.string(),
+      pid: count,
+      devices: z.array(z.object({ type: z.string(), name: z.string(), memoryBytes: count })),
+    }),
+  },
+  describeModel: {
+    /** A hub id, a folder, a `.gguf` file, or `smollm2-135m`. */
+    input: z.object({ model: z.string().min(1) }),
+    output: modelDescription,
+  },
+  openModel: {
+    input: z.object({
+      model: z.string().min(1),
+      device: z.string().default("auto"),
+      dtype: z.enum(["auto", "float32", "bfloat16", "float16"]).default("auto"),
+      attention: z.enum(["auto", "eager", "sdpa"]).default("auto"),
+      seed: count.default(0),
+    }),
+    output: z.object({
+      model: z.string(),
+      device: z.string(),
+      dtype: z.string(),
+      attention: z.string(),
+      numParameters: count,
+      contextLength: count.nullable(),
+      hasChatTemplate: z.boolean(),
+      /** Why this device and dtype were taken, one sentence. */
+      reason: z.string(),
+    }),
+  },
+  closeModel: { input: z.object({}), output: z.object({}) },
+  loadRows: {
+    input: z.object({
+      name: z.string().min(1),
+      /** JSONL, a row a line: `{prompt, answer}` or `{messages}` whose last message is the assistant's answer. */
+      file: z.string(),
+      /** `chat`: the prompt is put into the checkpoint's chat template as one user message. */
+      format: z.enum(["plain", "chat"]).default("plain"),
+      maxLength: count.default(768),
+    }),
+    output: z.object({
+      rows: count,
+      /** Tokens of each row, prompt and answer apart, after truncation; 0 answer tokens = dropped. */
+      promptTokens: z.array(count),
+      answerTokens: z.array(count),
+      /** Rows whose prompt was cut at its start so that the answer fits. */
+      truncated: z.array(count),
+      /** Rows whose answer alone is too long; they are never trained on. */
+      dropped: z.array(count),
+      /** Checksum of the token ids, for resume. */
+      checksum: z.string(),
+    }),
+  },
+  exportRows: {
+    /** An adopted Python iterable of `{prompt, answer}` or `{messages}` mappings, written to a JSONL file. */
+    input: z.object({ object: z.string(), file: z.string() }),
+    output: z.object({ rows: count }),
+  },
+  attachAdapter: {
+    input: z.object({ adapter: adapterName, config: z.record(z.string(), z.json()), seed: count.default(0) }),
+    output: z.object({ trainable: count, routerParameters: count, activationParameters: count }),
+  },
+  loadAdapter: {
+    input: z.object({ adapter: adapterName, folder: z.string() }),
+    output: z.object({ config: z.record(z.string(), z.json()), parameters: count }),
+  },
+  unloadAdapter: { input: z.object({ adapter: adapterName }), output: z.object({}) },
+  saveAdapter: {
+    input: z.object({ adapter: adapterName, folder: z.string() }),
+    output: z.object({ bytes: count }),
+  },
+  startTraining: {
+    input: z.object({
+      adapter: adapterName,
+      /** Rows computed at once; a step's gradient is the same for any value. */
+      microBatch: count.min(1).default(16),
+      weightDecay: z.number().nonnegative().default(0),
+      betas: z.tuple([z.number(), z.number()]).default([0.9, 0.999]),
+      epsilon: z.number().positive().default(1e-8),
+      maxGradientNorm: z.number().positive().nullable().default(1),
+      /** The weight of the balance loss; without meaning for a method without routers. */
+      balance: z.number().nonnegative().default(0),
+      seed: count.default(0),
+    }),
+    output: z.object({ weights: count, activation: count }),
+  },
+  /** One AdamW step on Ω (all that trains but the activations' coefficients); returns at once on a GPU. */
+  weightsStep: {
+    input: z.object({ data: z.string(), rows: rowIndices, learningRate: z.number().nonnegative() }),
+    output: z.object({}),
+  },
+  /** One AdamW step on Θ (the learned activations' coefficients). */
+  activationStep: {
+    input: z.object({ data: z.string(), rows: rowIndices, learningRate: z.number().nonnegative() }),
+    output: z.object({}),
+  },
+  /** The figures of every step since the last call, oldest first. */
+  trainingFigures: { input: z.object({}), output: z.object({ steps: z.array(stepFigures) }) },
+  saveTraining: { input: z.object({ folder: z.string() }), output: z.object({ bytes: count }) },
+  loadTraining: { input: z.object({ folder: z.string() }), output: z.object({}) },
+  stopTraining: { input: z.object({}), output: z.object({}) },
+  /** Teacher-forced loss of rows: sums, so that chunks add up. */
+  dataLoss: {
+    input: z.object({
+      data: z.string(),
+      rows: rowIndices,
+      adapter: adapterOrNull,
+      microBatch: count.min(1).default(16),
+    }),
+    output: z.object({ nll: z.number(), answerTokens: count, routing: routingCounts.nullable().default(null) }),
+  },
+  generate: {
+    input: z.object({
+      requests: z
+        .array(
+          z.object({
+            adapter: adapterOrNull,
+            prompt: z.string(),
+            /** Puts the prompt into the checkpoint's chat template as one user message. */
+            chat: z.boolean().default(false),
+          }),
+        )
+        .min(1),
+      maxNewTokens: count.min(1).default(128),
+      beams: count.min(1).default(1),
+      explain: z.boolean().default(false),
+    }),
+    output: z.object({ outputs: z.array(generated) }),
+  },
+  /** Log-likelihood of each continuation after its prompt. */
+  scoreChoices: {
+    input: z.object({
+      rows: z
+        .array(
+          z.object({ prompt: z.string(), chat: z.boolean().default(false), choices: z.array(z.string()).min(1) }),
+        )
+        .min(1),
+      adapter: adapterOrNull,
+      microBatch: count.min(1).default(32),
+    }),
+    output: z.object({
+      scores: z.array(z.array(z.object({ logLikelihood: z.number(), tokens: count }))),
+    }),
+  },
+} as const;

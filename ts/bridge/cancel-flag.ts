@@ -1,0 +1,45 @@
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const lowered = Buffer.from([0]);
+const raised = Buffer.from([1]);
+
+/** One byte in a file that Python maps into its memory: 1 asks the running call to end. Only this side writes it. */
+export class CancelFlag {
+  readonly path: string;
+  readonly #folder: string;
+  readonly #descriptor: number;
+  #closed = false;
+
+  constructor() {
+    this.#folder = mkdtempSync(join(tmpdir(), "milora-"));
+    this.path = join(this.#folder, "cancel");
+    this.#descriptor = openSync(this.path, "wx+", 0o600);
+    this.lower();
+  }
+
+  raise(): void {
+    this.#write(raised);
+  }
+
+  lower(): void {
+    this.#write(lowered);
+  }
+
+  /** Takes the name away once Python has mapped the file, so that nothing stays behind however either side ends. */
+  unlink(): void {
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    closeSync(this.#descriptor);
+    this.unlink();
+  }
+
+  #write(byte: Buffer): void {
+    if (!this.#closed) writeSync(this.#descriptor, byte, 0, 1, 0);
+  }
+}

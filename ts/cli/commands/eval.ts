@@ -1,0 +1,65 @@
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import { parseWith } from "../../spec/parse.js";
+import { writeFileAtomic } from "../../util/files.js";
+import { createProgress, type Progress } from "../../util/progress.js";
+import { openSession } from "../open-session.js";
+import { percent, printResult, table, type CommandContext } from "../output.js";
+
+const optionsSchema = z.object({
+  model: z.string(),
+  tasks: z.string().transform((text) => text.split(",").map((name) => name.trim())),
+  adapter: z.string().optional(),
+  data: z.string().optional(),
+  scorer: z.enum(["generate", "loglik"]),
+  template: z.string().optional(),
+  beams: z.int().min(1),
+  limit: z.int().min(1).optional(),
+  maxNewTokens: z.int().min(1).optional(),
+  outputs: z.string().optional(),
+  device: z.string(),
+  dtype: z.enum(["auto", "float32", "bfloat16", "float16"]),
+});
+
+/** Progress over several tasks, a line each. */
+const taskProgress = () => {
+  let current: { readonly task: string; readonly line: Progress } | undefined;
+  return (task: string, done: number, total: number): void => {
+    if (current?.task !== task) {
+      current?.line.close();
+      current = { task, line: createProgress({ stream: process.stderr, label: task, total, unit: "rows" }) };
+    }
+    current.line.update(done);
+    if (done >= total) current.line.close();
+  };
+};
+
+/** `milora eval`: scores on tasks; an adapter in a run's folder keeps its results there. */
+export const evaluateCommand = async (context: CommandContext, raw: object): Promise<void> => {
+  const options = parseWith(optionsSchema, raw, { what: "The options" });
+  const { model, device, dtype, tasks, adapter, data: dir } = options;
+  await using milora = await openSession({ model, device, dtype });
+  const { results } = await milora.evaluate({ ...options, tasks, adapter, dir, signal: context.signal, onProgress: taskProgress() });
+  const run = adapter === undefined ? undefined : dirname(adapter);
+  if (run !== undefined && existsSync(join(run, "run.json")))
+    for (const result of results)
+      await writeFileAtomic(join(run, "results", `${result.task}-${result.scorer}.json`), `${JSON.stringify(result)}\n`);
+  if (options.outputs !== undefined) await writeFileAtomic(options.outputs, `${JSON.stringify({ results })}\n`);
+  const short = results.map(({ rows: _rows, ...figures }) => figures);
+  printResult(context, { results: short }, () => [
+    ...table([
+      ["task", "accuracy", "95 %", "correct", "unparsed", "chance", "majority"],
+      ...short.map((result) => [
+        result.task,
+        percent(result.accuracy),
+        result.interval.map(percent).join(" to "),
+        `${result.correct}/${result.total}`,
+        String(result.unparsed),
+        result.chance === null ? "-" : percent(result.chance),
+        result.majority === null ? "-" : percent(result.majority),
+      ]),
+    ]),
+    ...short.map((result) => `${result.task}: ${result.protocol}`),
+  ]);
+};

@@ -1,0 +1,67 @@
+import type { OpOutput } from "../backend/backend.js";
+import { openBackend, type PythonBackend } from "../bridge/index.js";
+import { ensureEnvironment, type OnProgress } from "../bridge/environment/index.js";
+import { resolveGraph, type ModelGraph } from "../graph/model-graph.js";
+import type { Method } from "../spec/method.js";
+import type { OpenOptions } from "./options.js";
+
+/** What a caller may pass beside the model's settings. */
+export interface SessionHooks {
+  /** Told while the Python environment is made, on first use. */
+  readonly onProgress?: OnProgress | undefined;
+  /** Python's own output and log lines; dropped by default. */
+  readonly onLog?: ((line: { readonly level: string; readonly text: string }) => void) | undefined;
+}
+
+/** The model that comes with the Python extra `demo`. */
+const demoModel = "smollm2-135m";
+
+const once = <Value>(make: () => Promise<Value>): (() => Promise<Value>) => {
+  let made: Promise<Value> | undefined;
+  return () => {
+    made ??= make().catch((error: unknown) => {
+      made = undefined;
+      throw error;
+    });
+    return made;
+  };
+};
+
+/** One Python with at most one model in it; each part is opened when it is first needed. */
+export interface ModelSession {
+  readonly backend: () => Promise<PythonBackend>;
+  /** The model's description, from its config alone. */
+  readonly described: () => Promise<OpOutput<"describeModel">>;
+  readonly opened: () => Promise<OpOutput<"openModel">>;
+  /** The model's graph for a method; names come from the method where the roles don't fit. */
+  readonly graph: (method: Method) => Promise<ModelGraph>;
+  readonly versions: () => Promise<Readonly<Record<string, string>>>;
+  readonly close: () => Promise<void>;
+}
+
+export const createModelSession = (options: OpenOptions, hooks: SessionHooks): ModelSession => {
+  let running: PythonBackend | undefined;
+  const backend = once(async () => {
+    const extras = options.model === demoModel ? (["demo"] as const) : [];
+    const environment = await ensureEnvironment({ extras, onProgress: hooks.onProgress });
+    running = await openBackend({ python: environment.python, onLog: hooks.onLog });
+    return running;
+  });
+  const described = once(async () => (await backend()).call("describeModel", { model: options.model }));
+  const opened = once(async () => {
+    const { model, device, dtype, attention, seed } = options;
+    return (await backend()).call("openModel", { model, device, dtype, attention, seed });
+  });
+  const versions = once(async () => {
+    const { python, torch, transformers, peft } = await (await backend()).call("hello", {});
+    return { python, torch, transformers, peft, node: process.versions.node };
+  });
+  return {
+    backend,
+    described,
+    opened,
+    graph: async (method) => resolveGraph(await described(), method.moduleNames),
+    versions,
+    close: async () => running?.close(),
+  };
+};

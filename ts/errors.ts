@@ -1,0 +1,160 @@
+/** Every error that milora raises on purpose, on either side of the bridge. */
+
+/**
+ * The closed set of error codes. The part before the slash says whose input or which part failed.
+ * `py/milora/errors.py` holds the same list; a test compares the two.
+ */
+export const errorCodes = [
+  "input/invalid-spec",
+  "input/unknown-name",
+  "input/missing-file",
+  "data/bad-row",
+  "data/empty",
+  "model/not-found",
+  "model/unreadable",
+  "model/unsupported",
+  "adapter/not-found",
+  "adapter/unreadable",
+  "adapter/mismatch",
+  "adapter/bad-name",
+  "adapter/unsupported",
+  "environment/no-python",
+  "environment/missing-package",
+  "environment/install-failed",
+  "bridge/died",
+  "bridge/protocol",
+  "bridge/timeout",
+  "bridge/closed",
+  "python/exception",
+  "run/exists",
+  "run/not-resumable",
+  "run/disk",
+  "training/non-finite",
+  "memory/exhausted",
+  "cancelled",
+  "internal",
+] as const;
+
+export type ErrorCode = (typeof errorCodes)[number];
+
+/** Where an error stands and what would cure it; every field is optional. */
+export interface ErrorDetails {
+  /** The file the fault was found in. */
+  readonly file?: string | undefined;
+  /** The 1-based line of `file`. */
+  readonly line?: number | undefined;
+  /** The JSON path of the fault, such as `method.rank`. */
+  readonly path?: string | undefined;
+  /** What was found. */
+  readonly found?: string | undefined;
+  /** What would have been allowed. */
+  readonly allowed?: string | undefined;
+  /** What to do about it. */
+  readonly hint?: string | undefined;
+  /** Every problem found, one sentence each, where there is more than one. */
+  readonly problems?: readonly string[] | undefined;
+  readonly cause?: unknown;
+}
+
+const marker = Symbol.for("milora.error");
+
+/** The one base class of milora's errors: a code from {@link errorCodes}, a message, and where it happened. */
+export class MiloraError extends Error {
+  override readonly name: string = "MiloraError";
+  readonly code: ErrorCode;
+  readonly file: string | undefined;
+  readonly line: number | undefined;
+  readonly path: string | undefined;
+  readonly found: string | undefined;
+  readonly allowed: string | undefined;
+  readonly hint: string | undefined;
+  readonly problems: readonly string[];
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.file = details.file;
+    this.line = details.line;
+    this.path = details.path;
+    this.found = details.found;
+    this.allowed = details.allowed;
+    this.hint = details.hint;
+    this.problems = details.problems ?? [];
+    Object.defineProperty(this, marker, { value: true, enumerable: false });
+  }
+
+  /** True for a milora error of any copy of the package (two versions in one process, two module formats). */
+  static isInstance(error: unknown): error is MiloraError {
+    return typeof error === "object" && error !== null && marker in error;
+  }
+}
+
+/** An exception that Python raised: its type, module and traceback as text; `cause` holds its Python cause, if any. */
+export class PythonError extends MiloraError {
+  override readonly name: string = "PythonError";
+  /** The Python class, such as `ValueError`. */
+  readonly pythonType: string;
+  /** The module of the Python class, such as `builtins`. */
+  readonly pythonModule: string;
+  /** Python's own traceback, several lines. */
+  readonly traceback: string;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    details: ErrorDetails & { readonly pythonType: string; readonly pythonModule: string; readonly traceback: string },
+  ) {
+    super(code, message, details);
+    this.pythonType = details.pythonType;
+    this.pythonModule = details.pythonModule;
+    this.traceback = details.traceback;
+  }
+}
+
+/** Python ended while it was needed: `exitCode` or `signal` of the process, and the last of its stderr. */
+export class BridgeDiedError extends MiloraError {
+  override readonly name: string = "BridgeDiedError";
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  /** The last lines that Python wrote to stderr. */
+  readonly stderr: string;
+
+  constructor(
+    message: string,
+    details: ErrorDetails & {
+      readonly exitCode: number | null;
+      readonly signal: string | null;
+      readonly stderr: string;
+    },
+  ) {
+    super("bridge/died", message, details);
+    this.exitCode = details.exitCode;
+    this.signal = details.signal;
+    this.stderr = details.stderr;
+  }
+}
+
+const inputCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "input/invalid-spec",
+  "input/unknown-name",
+  "input/missing-file",
+  "data/bad-row",
+  "data/empty",
+  "model/not-found",
+  "model/unreadable",
+  "model/unsupported",
+  "adapter/not-found",
+  "adapter/unreadable",
+  "adapter/mismatch",
+  "adapter/bad-name",
+  "adapter/unsupported",
+  "run/exists",
+  "run/not-resumable",
+]);
+
+/** The exit code of a program that ends with this error: 2 wrong input, 130 interrupted, 1 anything else. */
+export const exitCodeOf = (error: unknown): 1 | 2 | 130 => {
+  if (!MiloraError.isInstance(error)) return 1;
+  if (error.code === "cancelled") return 130;
+  return inputCodes.has(error.code) ? 2 : 1;
+};

@@ -1,0 +1,32 @@
+/** The public API of milora. */
+export {
+  openMilora,
+  type EvaluateOptions,
+  type GenerateOptions,
+  type GenerateRequest,
+  type Milora,
+  type TrainOptions,
+} from "./client/milora.js";
+export { loadRunSpec } from "./client/load-spec.js";
+export type { OpenOptions, PythonRows, TrainInput } from "./client/options.js";
+export {
+  BridgeDiedError,
+  errorCodes,
+  exitCodeOf,
+  MiloraError,
+  PythonError,
+  type ErrorCode,
+  type ErrorDetails,
+} from "./errors.js";
+export type { EvaluationResult } from "./evaluate/evaluate.js";
+export type { GenerateOutput } from "./generate/generate.js";
+export type { ModelGraph } from "./graph/model-graph.js";
+export type { ParameterCount } from "./graph/parameter-count.js";
+export type { TrainEvent } from "./runs/events.js";
+export type { Method, MethodInput } from "./spec/method.js";
+export type { RunSpec, RunSpecInput } from "./spec/run.js";
+export { defineTask } from "./tasks/define-task.js";
+export type { Task } from "./tasks/task.js";
+export type { TrainResult, TrainRun } from "./train/run-handle.js";
+export type { Batch } from "./train/batches.js";
+export type { DevLoss, StepFigures, Trainer } from "./train/trainer.js";

@@ -1,0 +1,45 @@
+import { selectModules, targetModules } from "../graph/adapted-modules.js";
+import type { ModelGraph } from "../graph/model-graph.js";
+import { activatedCount, countByModule, loraSize, type ParameterCount } from "../graph/parameter-count.js";
+import type { LoraAdapterConfig } from "../spec/adapter-config.js";
+import type { LoraMethod } from "../spec/adapters/lora.js";
+import type { MethodDefinition } from "./method.js";
+
+const plan = (graph: ModelGraph, method: LoraMethod): LoraAdapterConfig => ({
+  peft_type: "LORA",
+  task_type: "CAUSAL_LM",
+  base_model_name_or_path: graph.model,
+  inference_mode: true,
+  r: method.rank,
+  lora_alpha: method.alpha ?? method.rank,
+  lora_dropout: method.dropout,
+  target_modules: [...targetModules(selectModules(graph, method.modules))],
+  bias: "none",
+});
+
+const count = (graph: ModelGraph, method: LoraMethod): ParameterCount => {
+  const adapted = selectModules(graph, method.modules);
+  const sizes = adapted.layers.map((layer) => layer.modules.map((module) => loraSize(module, method.rank)));
+  const adapter = sizes.flat().reduce((total, size) => total + size, 0);
+  const activated = activatedCount(sizes, Number.MAX_SAFE_INTEGER);
+  return {
+    trainable: adapter,
+    adapter,
+    routers: 0,
+    routerParts: {},
+    adapterAndProjection: adapter,
+    activated,
+    activatedWithProjection: activated,
+    modules: countByModule(adapted, (module) => loraSize(module, method.rank)),
+  };
+};
+
+/** LoRA (Hu et al. 2021), PEFT's own class. */
+export const lora: MethodDefinition<"lora"> = {
+  kind: "lora",
+  label: "LoRA",
+  capabilities: { routed: false, mergeable: true, bilevel: false },
+  plan,
+  count,
+  balance: () => 0,
+};

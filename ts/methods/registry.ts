@@ -1,0 +1,43 @@
+import type { ModelGraph } from "../graph/model-graph.js";
+import type { ParameterCount } from "../graph/parameter-count.js";
+import type { AdapterConfig } from "../spec/adapter-config.js";
+import type { Method, MethodKind } from "../spec/method.js";
+import { lora } from "./lora.js";
+import type { MethodCapabilities, MethodDefinition } from "./method.js";
+import { milora } from "./milora.js";
+
+/** The fine-tuning methods by kind. */
+export const methods = { milora, lora } as const;
+
+/** A method with its settings, resolved against one model. */
+export interface ResolvedMethod {
+  readonly label: string;
+  readonly capabilities: MethodCapabilities;
+  /** The plan: the adapter's own `adapter_config.json`. */
+  readonly config: AdapterConfig;
+  readonly count: ParameterCount;
+  /** Weight of the balance loss. */
+  readonly balance: number;
+}
+
+const resolveWith = <Kind extends MethodKind>(
+  definition: MethodDefinition<Kind>,
+  graph: ModelGraph,
+  method: Extract<Method, { kind: Kind }>,
+): ResolvedMethod => ({
+  label: definition.label,
+  capabilities: definition.capabilities,
+  config: definition.plan(graph, method),
+  count: definition.count(graph, method),
+  balance: definition.balance(method),
+});
+
+/** Resolves a method against a model's graph. */
+export const resolveMethod = (graph: ModelGraph, method: Method): ResolvedMethod => {
+  switch (method.kind) {
+    case "milora":
+      return resolveWith(milora, graph, method);
+    case "lora":
+      return resolveWith(lora, graph, method);
+  }
+};

@@ -1,0 +1,83 @@
+import { closeSync, fsyncSync, openSync, truncateSync, statSync, writeSync, existsSync } from "node:fs";
+
+/** What a training run tells, in order; each is one line of `events.jsonl`. */
+export type TrainEvent =
+  | {
+      readonly type: "started";
+      readonly run: string;
+      readonly method: string;
+      readonly model: string;
+      readonly device: string;
+      readonly dtype: string;
+      readonly trainable: number;
+      readonly rows: { readonly train: number; readonly dev: number; readonly dropped: number; readonly truncated: number };
+      /** Where the dev rows come from. */
+      readonly devSource: string;
+      readonly steps: number;
+      readonly resumedAt: number | null;
+    }
+  | {
+      readonly type: "step";
+      readonly step: number;
+      readonly kind: "weights" | "activation";
+      /** Mean cross entropy of an answer token, nats; null where it was not finite. */
+      readonly loss: number | null;
+      readonly balance: number | null;
+      readonly gradientNorm: number | null;
+      readonly learningRate: number;
+      readonly answerTokens: number;
+      readonly tokens: number;
+    }
+  | {
+      readonly type: "evaluation";
+      readonly step: number;
+      /** exp of the mean negative log-likelihood of a dev set's answer token. */
+      readonly perplexity: number;
+      readonly best: boolean;
+      /** Balance loss over the dev set's prompts; null without routers. */
+      readonly balance: number | null;
+      /** Share of each expert as the most probable one, over layers and dev prompts; null without routers. */
+      readonly argmaxShare: Readonly<Record<string, number>> | null;
+    }
+  | { readonly type: "checkpoint"; readonly step: number; readonly folder: string }
+  | { readonly type: "warning"; readonly message: string }
+  | {
+      readonly type: "finished";
+      readonly step: number;
+      readonly stoppedBy: string;
+      readonly best: { readonly step: number; readonly devPerplexity: number } | null;
+      /** All tokens that were not padding, of weight steps, a second of training. */
+      readonly tokensPerSecond: number;
+      readonly seconds: number;
+    };
+
+/** An append-only record of events, a JSON object a line. */
+export interface EventLog {
+  readonly append: (event: TrainEvent) => void;
+  /** Bytes that are safely on disk after the call. */
+  readonly sync: () => number;
+  readonly close: () => void;
+}
+
+/**
+ * Opens the record for appending. With `keepBytes` everything after is cut off: what a killed run wrote
+ * after its last checkpoint is made again by the resumed one.
+ */
+export const openEventLog = (file: string, keepBytes?: number): EventLog => {
+  if (keepBytes !== undefined && existsSync(file) && statSync(file).size > keepBytes) truncateSync(file, keepBytes);
+  const handle = openSync(file, "a");
+  let open = true;
+  return {
+    append: (event) => {
+      writeSync(handle, `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`);
+    },
+    sync: () => {
+      fsyncSync(handle);
+      return statSync(file).size;
+    },
+    close: () => {
+      if (open) closeSync(handle);
+      open = false;
+    },
+  };
+};

@@ -1,0 +1,27 @@
+import { z } from "zod";
+import { runSchema } from "../spec/run.js";
+
+/** The format of a run folder that this package writes. */
+export const runFormatVersion = 1;
+
+/** `run.json`: what the run is and how it stands. */
+export const manifestSchema = z.object({
+  format: z.int(),
+  state: z.enum(["running", "finished", "stopped", "failed"]),
+  created: z.string(),
+  updated: z.string(),
+  versions: z.record(z.string(), z.string()),
+  device: z.string(),
+  dtype: z.string(),
+  /** The spec with all defaults filled in. */
+  spec: runSchema,
+  /** Checksums of the tokenised rows: a resumed run must see the same. */
+  data: z.object({ train: z.string(), dev: z.string() }),
+  step: z.int(),
+  stoppedBy: z.string().nullable(),
+  best: z.object({ step: z.int(), devPerplexity: z.number() }).nullable(),
+  tokensPerSecond: z.number().nullable(),
+  error: z.string().nullable().default(null),
+});
+
+export type Manifest = z.output<typeof manifestSchema>;

@@ -1,0 +1,79 @@
+import { existsSync, mkdirSync, readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { MiloraError } from "../errors.js";
+import type { AdapterConfig } from "../spec/adapter-config.js";
+import { parseWith } from "../spec/parse.js";
+import { writeFileAtomic } from "../util/files.js";
+import { manifestSchema, runFormatVersion, type Manifest } from "./manifest.js";
+
+/** The places of a run folder. */
+export interface RunFolder {
+  readonly root: string;
+  readonly manifest: string;
+  readonly plan: string;
+  readonly events: string;
+  readonly checkpoints: string;
+  /** The best adapter, in PEFT's layout. */
+  readonly adapter: string;
+  readonly results: string;
+  readonly data: string;
+}
+
+export const runFolder = (root: string): RunFolder => ({
+  root,
+  manifest: join(root, "run.json"),
+  plan: join(root, "plan", "adapter_config.json"),
+  events: join(root, "events.jsonl"),
+  checkpoints: join(root, "checkpoints"),
+  adapter: join(root, "adapter"),
+  results: join(root, "results"),
+  data: join(root, "data"),
+});
+
+/**
+ * Makes the folders of a new run.
+ * @throws MiloraError `run/exists` where the folder holds a run or anything else.
+ */
+export const createRunFolder = (root: string): RunFolder => {
+  const folder = runFolder(root);
+  if (existsSync(folder.manifest))
+    throw new MiloraError("run/exists", `${root} already holds a run.`, {
+      file: root,
+      hint: "Go on with it by --resume, or choose another folder with --out.",
+    });
+  if (existsSync(root) && readdirSync(root).length > 0)
+    throw new MiloraError("run/exists", `${root} is not empty and holds no run.`, {
+      file: root,
+      hint: "Choose an empty or new folder with --out.",
+    });
+  for (const path of [folder.root, join(root, "plan"), folder.checkpoints, folder.results, folder.data])
+    mkdirSync(path, { recursive: true });
+  return folder;
+};
+
+export const writeManifest = (folder: RunFolder, manifest: Manifest): Promise<void> =>
+  writeFileAtomic(folder.manifest, `${JSON.stringify({ ...manifest, updated: new Date().toISOString() }, undefined, 2)}\n`);
+
+/**
+ * Reads `run.json`.
+ * @throws MiloraError `run/not-resumable` where there is none, or one of a newer format.
+ */
+export const readManifest = (folder: RunFolder): Manifest => {
+  if (!existsSync(folder.manifest))
+    throw new MiloraError("run/not-resumable", `${folder.root} holds no run: there is no run.json.`, {
+      file: folder.manifest,
+      hint: "Name the folder that `milora train --out` was given.",
+    });
+  const value: unknown = JSON.parse(readFileSync(folder.manifest, "utf8"));
+  const format = typeof value === "object" && value !== null && "format" in value ? value.format : undefined;
+  if (format !== runFormatVersion)
+    throw new MiloraError(
+      "run/not-resumable",
+      `${folder.manifest} has format ${String(format)}; this version of milora reads ${runFormatVersion}.`,
+      { file: folder.manifest, found: String(format), allowed: String(runFormatVersion) },
+    );
+  return parseWith(manifestSchema, value, { what: "The run record", file: folder.manifest });
+};
+
+export const writePlan = (folder: RunFolder, config: AdapterConfig): Promise<void> =>
+  writeFileAtomic(folder.plan, `${JSON.stringify(config, undefined, 2)}\n`);

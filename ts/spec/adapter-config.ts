@@ -1,0 +1,64 @@
+import { z } from "zod";
+import { expertName } from "./roles.js";
+
+/**
+ * PEFT's `adapter_config.json` of a MiLoRA adapter: the plan of a run, so that a saved adapter describes itself.
+ * Keys are PEFT's snake_case.
+ */
+
+const expert = z.strictObject({
+  name: expertName,
+  /** Path of the linear module inside the layer. */
+  module: z.string().min(1),
+  in_features: z.int().min(1),
+  out_features: z.int().min(1),
+  rank: z.int().min(1),
+  alpha: z.number().positive(),
+});
+
+const plannedLayer = z.strictObject({
+  /** Path of the decoder layer inside the causal language model, such as `model.layers.0`. */
+  path: z.string().min(1),
+  experts: z.array(expert).min(1),
+});
+
+/** The format of a MiLoRA adapter that this package writes and reads. */
+export const adapterFormatVersion = 1;
+
+export const miloraAdapterConfig = z.object({
+  peft_type: z.literal("MILORA_PROMPT"),
+  task_type: z.literal("CAUSAL_LM"),
+  base_model_name_or_path: z.string(),
+  inference_mode: z.boolean().default(true),
+  format_version: z.int().min(1),
+  requires: z.literal("milora").default("milora"),
+  r: z.int().min(1),
+  lora_alpha: z.number().positive(),
+  lora_dropout: z.number().min(0).max(0.9),
+  /** Names that PEFT matches modules by: the last component of each expert's module. */
+  target_modules: z.array(z.string()).min(1),
+  top_k: z.int().min(1),
+  pooler: z.enum(["self-attention"]),
+  activation: z.enum(["rational"]),
+  gate: z.enum(["scaled", "probability"]),
+  router_input: z.enum(["normalized", "raw"]),
+  hidden_size: z.int().min(1),
+  layers: z.array(plannedLayer).min(1),
+});
+
+/** PEFT's own LoRA config, as far as we write it. */
+export const loraAdapterConfig = z.object({
+  peft_type: z.literal("LORA"),
+  task_type: z.literal("CAUSAL_LM"),
+  base_model_name_or_path: z.string(),
+  inference_mode: z.boolean().default(true),
+  r: z.int().min(1),
+  lora_alpha: z.number().positive(),
+  lora_dropout: z.number().min(0).max(0.9),
+  target_modules: z.array(z.string()).min(1),
+  bias: z.literal("none").default("none"),
+});
+
+export type MiloraAdapterConfig = z.output<typeof miloraAdapterConfig>;
+export type LoraAdapterConfig = z.output<typeof loraAdapterConfig>;
+export type AdapterConfig = MiloraAdapterConfig | LoraAdapterConfig;

@@ -1,0 +1,16 @@
+import type { z } from "zod";
+import { loraAdapterConfig, miloraAdapterConfig } from "./adapter-config.js";
+import { dataSchema } from "./data.js";
+import { methodSchema } from "./method.js";
+import { runSchema } from "./run.js";
+import { trainSchema } from "./train.js";
+
+/** Everything that schemas/ is generated from, by file name. */
+export const specSchemas = {
+  run: runSchema,
+  method: methodSchema,
+  data: dataSchema,
+  train: trainSchema,
+  "milora-adapter-config": miloraAdapterConfig,
+  "lora-adapter-config": loraAdapterConfig,
+} as const satisfies Record<string, z.ZodType>;

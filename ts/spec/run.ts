@@ -1,0 +1,16 @@
+import { z } from "zod";
+import { dataSchema } from "./data.js";
+import { methodSchema } from "./method.js";
+import { trainSchema } from "./train.js";
+
+/** The spec of a training run: what a person writes. */
+export const runSchema = z.strictObject({
+  model: z.string().min(1).meta({ description: "A hub id, a folder, a .gguf file, or smollm2-135m." }),
+  method: methodSchema,
+  data: dataSchema,
+  train: trainSchema.prefault({}),
+});
+
+export type RunSpec = z.output<typeof runSchema>;
+/** What a person writes: everything with a default may be left out. */
+export type RunSpecInput = z.input<typeof runSchema>;

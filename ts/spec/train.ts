@@ -1,0 +1,30 @@
+import { z } from "zod";
+
+/** The settings of the training loop; the defaults are the paper's where it names one. */
+export const trainSchema = z.strictObject({
+  epochs: z.number().positive().default(10).meta({ description: "At most this many passes over the training rows." }),
+  maxSteps: z.int().min(1).optional().meta({ description: "At most this many steps; the schedule ends there too." }),
+  batchSize: z.int().min(1).optional().meta({ description: "Rows a step; 16 under 10,000 training rows, else 128." }),
+  microBatch: z.int().min(1).default(16).meta({ description: "Rows computed at once; changes memory, not results." }),
+  learningRate: z.number().positive().default(1e-4),
+  activationLearningRate: z
+    .number()
+    .min(0)
+    .default(1e-6)
+    .meta({ description: "Learning rate of the activations' coefficients (Θ); 0 = no Θ steps." }),
+  activationEvery: z.int().min(1).default(1).meta({ description: "Weight steps (Ω) between two activation steps (Θ)." }),
+  warmup: z.number().min(0).max(1).default(0.06).meta({ description: "Share of the steps with a rising rate." }),
+  weightDecay: z.number().min(0).default(0),
+  maxGradientNorm: z.number().positive().nullable().default(1).meta({ description: "null = no clipping." }),
+  maxLength: z.int().min(8).default(768).meta({ description: "Tokens of a row, prompt and answer." }),
+  evalEvery: z.int().min(1).default(200).meta({ description: "Steps between two dev perplexities." }),
+  patience: z.int().min(1).default(10).meta({ description: "Evaluations without a lower perplexity before the stop." }),
+  checkpointEvery: z.int().min(1).default(200).meta({ description: "Steps between two checkpoints." }),
+  keepCheckpoints: z.int().min(1).default(2),
+  seed: z.int().min(0).default(0),
+  device: z.string().default("auto").meta({ description: "auto, cpu, cuda, cuda:1, mps." }),
+  dtype: z.enum(["auto", "float32", "bfloat16"]).default("auto").meta({ description: "Of the frozen base model." }),
+  attention: z.enum(["auto", "eager", "sdpa"]).default("auto"),
+});
+
+export type TrainSettings = z.output<typeof trainSchema>;

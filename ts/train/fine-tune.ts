@@ -1,0 +1,165 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Backend } from "../backend/backend.js";
+import { MiloraError } from "../errors.js";
+import { resolveMethod } from "../methods/registry.js";
+import type { ModelGraph } from "../graph/model-graph.js";
+import { newestCheckpoint, type LoopState } from "../runs/checkpoint.js";
+import { openEventLog } from "../runs/events.js";
+import { runFormatVersion, type Manifest } from "../runs/manifest.js";
+import { createRunFolder, readManifest, runFolder, writeManifest, writePlan, type RunFolder } from "../runs/run-folder.js";
+import type { RunSpec } from "../spec/run.js";
+import type { RunControl, TrainResult } from "./run-handle.js";
+import { runLoop } from "./train.js";
+import { createTrainer, type Trainer } from "./trainer.js";
+import { loadTrainingData, writeTrainingData } from "./training-data.js";
+
+/** The name of the adapter that a run trains, on the Python side. */
+const adapterName = "trained";
+
+export interface FineTuneOptions {
+  readonly backend: Backend;
+  readonly graph: ModelGraph;
+  readonly spec: RunSpec;
+  /** The run's folder. */
+  readonly out: string;
+  readonly resume: boolean;
+  readonly control: RunControl;
+  /** Device, dtype and versions of the open session, for the record. */
+  readonly session: { readonly device: string; readonly dtype: string; readonly versions: Readonly<Record<string, string>> };
+}
+
+interface Opened {
+  readonly folder: RunFolder;
+  readonly trainer: Trainer;
+  readonly from: LoopState | undefined;
+}
+
+const rowFiles = (folder: RunFolder) => ({ train: join(folder.data, "train.jsonl"), dev: join(folder.data, "dev.jsonl") });
+
+const openNew = async ({ backend, graph, spec, out }: FineTuneOptions): Promise<Opened> => {
+  const method = resolveMethod(graph, spec.method);
+  const data = await loadTrainingData(spec.data, spec.train.seed);
+  const folder = createRunFolder(out);
+  const files = await writeTrainingData(data, folder.data);
+  await writePlan(folder, method.config);
+  const { format, devSource } = data;
+  const trainer = await createTrainer({ backend, adapter: adapterName, method, settings: spec.train, files, format, devSource });
+  return { folder, trainer, from: undefined };
+};
+
+const changedFields = (before: unknown, now: unknown, path = ""): readonly string[] => {
+  if (typeof before !== "object" || typeof now !== "object" || before === null || now === null)
+    return before === now ? [] : [`${path}: ${JSON.stringify(before)} → ${JSON.stringify(now)}`];
+  const keys = new Set([...Object.keys(before), ...Object.keys(now)]);
+  return [...keys].flatMap((key) =>
+    changedFields(Reflect.get(before, key), Reflect.get(now, key), path === "" ? key : `${path}.${key}`),
+  );
+};
+
+const checkResumable = (folder: RunFolder, manifest: Manifest, spec: RunSpec): void => {
+  if (manifest.state === "finished")
+    throw new MiloraError("run/not-resumable", `The run in ${folder.root} is finished (${manifest.stoppedBy ?? "done"} at step ${manifest.step}).`, {
+      file: folder.root,
+      hint: "Start a new run to train longer.",
+    });
+  const changed = changedFields(manifest.spec, spec);
+  if (changed.length > 0)
+    throw new MiloraError(
+      "run/not-resumable",
+      `The spec differs from the one that the run in ${folder.root} was started with:\n${changed.map((line) => `  - ${line}`).join("\n")}`,
+      { file: folder.root, problems: changed, hint: "Resume with the spec as it was, or start a new run." },
+    );
+};
+
+const openResumed = async ({ backend, graph, spec, out }: FineTuneOptions): Promise<Opened> => {
+  const folder = runFolder(out);
+  const manifest = readManifest(folder);
+  checkResumable(folder, manifest, spec);
+  const method = resolveMethod(graph, spec.method);
+  const files = rowFiles(folder);
+  const format = spec.data.format;
+  const devSource = "the rows that the run was started with";
+  const trainer = await createTrainer({ backend, adapter: adapterName, method, settings: spec.train, files, format, devSource });
+  const { train, dev } = trainer.rows;
+  if (train.checksum !== manifest.data.train || dev.checksum !== manifest.data.dev)
+    throw new MiloraError("run/not-resumable", `The rows in ${folder.data} are not the ones that the run was started with.`, {
+      file: folder.data,
+      hint: "Put the files back as they were, or start a new run.",
+    });
+  const checkpoint = newestCheckpoint(folder.checkpoints);
+  if (checkpoint !== undefined) await trainer.restore(checkpoint.state, join(checkpoint.folder, "training"));
+  return { folder, trainer, from: checkpoint?.state };
+};
+
+const firstManifest = ({ spec, session }: FineTuneOptions, { trainer, from }: Opened): Manifest => ({
+  format: runFormatVersion,
+  state: "running",
+  created: new Date().toISOString(),
+  updated: new Date().toISOString(),
+  versions: { ...session.versions },
+  device: session.device,
+  dtype: session.dtype,
+  spec,
+  data: { train: trainer.rows.train.checksum, dev: trainer.rows.dev.checksum },
+  step: from?.step ?? 0,
+  stoppedBy: null,
+  best: from?.best ?? null,
+  tokensPerSecond: null,
+  error: null,
+});
+
+const tellStart = (options: FineTuneOptions, { folder, trainer, from }: Opened, emit: RunControl["emit"]): void => {
+  const { train, dev, devSource } = trainer.rows;
+  emit({
+    type: "started",
+    run: folder.root,
+    method: trainer.method.label,
+    model: options.graph.model,
+    device: options.session.device,
+    dtype: options.session.dtype,
+    trainable: trainer.method.count.trainable,
+    rows: { train: train.rows, dev: dev.rows, dropped: train.dropped.length, truncated: train.truncated.length },
+    devSource,
+    steps: trainer.totalSteps,
+    resumedAt: from?.step ?? null,
+  });
+  if (train.dropped.length > 0)
+    emit({ type: "warning", message: `${train.dropped.length} training row(s) dropped: their answer alone is too long.` });
+};
+
+/** One training run in its folder, new or resumed: opened, looped, recorded. */
+export const fineTune = async (options: FineTuneOptions): Promise<TrainResult> => {
+  const resume = options.resume && existsSync(runFolder(options.out).manifest);
+  const opened = resume ? await openResumed(options) : await openNew(options);
+  const { folder, trainer, from } = opened;
+  const manifest = resume ? { ...readManifest(folder), state: "running" as const, error: null } : firstManifest(options, opened);
+  await writeManifest(folder, manifest);
+  const log = openEventLog(folder.events, resume ? (from?.eventBytes ?? 0) : undefined);
+  const { control } = options;
+  try {
+    tellStart(options, opened, (event) => {
+      log.append(event);
+      control.emit(event);
+    });
+    const { stoppedBy, state } = await runLoop({ trainer, folder, log, control, from });
+    const tokensPerSecond = state.seconds > 0 ? state.tokens / state.seconds : 0;
+    const finished = trainer.step >= trainer.totalSteps || stoppedBy === "patience";
+    await writeManifest(folder, {
+      ...manifest,
+      state: finished ? "finished" : "stopped",
+      step: state.step,
+      stoppedBy,
+      best: state.best,
+      tokensPerSecond,
+    });
+    await trainer.close();
+    return { folder: folder.root, adapter: folder.adapter, steps: state.step, stoppedBy, best: state.best, tokensPerSecond };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    await writeManifest(folder, { ...manifest, state: "failed", step: trainer.step, error: message });
+    throw error;
+  } finally {
+    log.close();
+  }
+};
