@@ -22,16 +22,9 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["test/unit/**/*.test.ts"],
+          include: ["test/unit/**/*.test.ts", "test/types/**/*.test.ts"],
           setupFiles: ["test/support/no-console.ts"],
           testTimeout: 20_000,
-        },
-      },
-      {
-        test: {
-          name: "types",
-          include: [],
-          typecheck: { enabled: true, only: true, include: ["test/types/**/*.test-d.ts"] },
         },
       },
       project("contract", ["python"]),

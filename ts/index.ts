@@ -18,8 +18,8 @@ export {
   type ErrorCode,
   type ErrorDetails,
 } from "./errors.js";
-export type { EvaluationResult } from "./evaluate/evaluate.js";
-export type { GenerateOutput } from "./generate/generate.js";
+export type { EvaluationResult } from "./evaluate/result.js";
+export type { GeneratedText } from "./generate/generate-texts.js";
 export type { ModelGraph } from "./graph/model-graph.js";
 export type { ParameterCount } from "./graph/parameter-count.js";
 export type { TrainEvent } from "./runs/events.js";

@@ -26,7 +26,6 @@ const python = async () => {
         [
           "-c",
           "from importlinter.cli import lint_imports_command as run; run()",
-          "--config",
           "py/pyproject.toml",
           "--no-cache",
         ],

@@ -22,16 +22,18 @@ const endOf = ({ exitCode, signal, killedBecause }: Death): string => {
   return signal === null ? `Python ended with exit code ${exitCode}.` : `Python was ended by ${signal}.`;
 };
 
+/** The error of an interpreter that the system cannot start. */
+export const startError = (python: string, cause: unknown): MiloraError =>
+  new MiloraError("environment/no-python", `Python cannot be started from ${python}.`, {
+    file: python,
+    found: cause instanceof Error ? cause.message : String(cause),
+    hint: "Set MILORA_PYTHON to a Python 3.11 to 3.13, or unset it so that milora chooses one.",
+    cause,
+  });
+
 /** The error of everything that needs a Python that is no more. */
 export const diedError = (death: Death, python: string): MiloraError => {
-  if (death.spawnError !== undefined) {
-    return new MiloraError("environment/no-python", `Python cannot be started from ${python}.`, {
-      file: python,
-      found: death.spawnError.message,
-      hint: "Set MILORA_PYTHON to a Python 3.11 to 3.13, or unset it so that milora chooses one.",
-      cause: death.spawnError,
-    });
-  }
+  if (death.spawnError !== undefined) return startError(python, death.spawnError);
   const tail = death.stderr === "" ? "" : `\nThe last of its stderr:\n${death.stderr}`;
   return new BridgeDiedError(`${endOf(death)}${tail}`, {
     exitCode: death.exitCode,
@@ -62,3 +64,11 @@ export const openTimeoutError = (python: string, milliseconds: number): MiloraEr
 
 export const protocolError = (message: string, details: { hint?: string; cause?: unknown } = {}): MiloraError =>
   new MiloraError("bridge/protocol", message, details);
+
+/** An error of this side in the form in which Python's errors come. */
+export const errorOfUnknown = (error: unknown): string => {
+  const [type, message] = error instanceof Error ? [error.name, error.message] : ["Error", String(error)];
+  return JSON.stringify({
+    e: [{ type, module: "javascript", message, traceback: "", code: "bridge/protocol" }],
+  });
+};

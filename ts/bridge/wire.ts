@@ -27,18 +27,16 @@ const tagNumber = (value: number): unknown => {
 
 /** The text of a value for Python; NaN, infinities, -0 and bigints arrive exactly, whole numbers as `int`. */
 export const encode = (value: unknown): string => {
-  /** Objects that this replacer made: their keys are tags already. */
-  const made = new WeakSet<object>();
+  /** The insides of `$object`s made here: they come by again, and must not be wrapped twice. */
+  const wrapped = new WeakSet<object>();
   const text = JSON.stringify(value, (_key, item: unknown) => {
     if (typeof item === "number") return tagNumber(item);
     if (typeof item === "bigint") return { $int: String(item) };
-    if (!isObject(item) || made.has(item)) return item;
+    if (!isObject(item) || wrapped.has(item)) return item;
     if (!Object.keys(item).some((key) => key.startsWith("$"))) return item;
     const inner = { ...item };
-    made.add(inner);
-    const outer = { $object: inner };
-    made.add(outer);
-    return outer;
+    wrapped.add(inner);
+    return { $object: inner };
   });
   return text ?? "null";
 };

@@ -26,7 +26,7 @@ const readModule = async (file: string): Promise<unknown> => {
   const module: unknown = await tsImport(pathToFileURL(file).href, import.meta.url);
   let value = isRecord(module) ? module["default"] : undefined;
   // A file that node takes for CommonJS arrives with its exports one level deeper.
-  if (isRecord(value) && "default" in value) value = value["default"];
+  if (isRecord(value) && "__esModule" in value) value = value["default"];
   if (value === undefined)
     throw new MiloraError("input/invalid-spec", `${file} has no default export; a spec module exports its spec as default.`, { file });
   return value;

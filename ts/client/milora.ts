@@ -2,8 +2,9 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { z } from "zod";
-import { evaluate, type EvaluationResult } from "../evaluate/evaluate.js";
-import { generateTexts, type GenerateOutput } from "../generate/generate.js";
+import { evaluate } from "../evaluate/evaluate.js";
+import type { EvaluationResult } from "../evaluate/result.js";
+import { generateTexts, type GeneratedText } from "../generate/generate-texts.js";
 import type { ModelGraph } from "../graph/model-graph.js";
 import type { ParameterCount } from "../graph/parameter-count.js";
 import { resolveMethod } from "../methods/registry.js";
@@ -194,13 +195,14 @@ export class Milora {
   }
 
   /** Generates a text a request; requests of several tenants may be mixed. */
-  async generate(requests: readonly GenerateRequest[], options: GenerateOptions = {}): Promise<readonly GenerateOutput[]> {
+  async generate(requests: readonly GenerateRequest[], options: GenerateOptions = {}): Promise<readonly GeneratedText[]> {
     const names = await this.#names();
-    return generateTexts({
+    const texts = await generateTexts({
       ...options,
       backend: await this.#session.backend(),
-      requests: requests.map(({ tenant, prompt, chat }) => ({ tenant, adapter: names.inner(tenant), prompt, chat })),
+      requests: requests.map(({ tenant, prompt, chat }) => ({ adapter: names.inner(tenant), prompt, chat })),
     });
+    return texts.map((text, index) => ({ ...text, tenant: requests[index]?.tenant ?? null }));
   }
 
   /** A Python module as a raw pythonia proxy: await each step, hold no tensors. */

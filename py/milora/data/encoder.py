@@ -1,6 +1,6 @@
 """Text to token ids, once for training, scoring and generation.
 
-Prompt and answer are tokenised apart and their ids joined, so that a prompt's last token does not depend on its answer.
+Prompt and answer are tokenised apart and their ids joined: a prompt's last token does not depend on its answer.
 """
 
 from __future__ import annotations

@@ -64,8 +64,7 @@ def score_choices(
             scores[index] = value
     flat = iter(zip(scores, pairs, strict=True))
     return [
-        [ChoiceScore(score, len(pair.answer_ids)) for score, pair in (next(flat) for _ in row.choices)]
-        for row in rows
+        [ChoiceScore(score, len(pair.answer_ids)) for score, pair in (next(flat) for _ in row.choices)] for row in rows
     ]
 
 

@@ -47,7 +47,8 @@ class PromptDecision:
         device = self.gates[layers[0]].device
         used = [(self.gates[layer].detach() != 0).any(dim=0).to(device) for layer in layers]
         rows = stack_experts(used).tolist()
-        return {layer: frozenset(i for i, use in enumerate(row) if use) for layer, row in zip(layers, rows, strict=True)}
+        chosen = [frozenset(index for index, use in enumerate(row) if use) for row in rows]
+        return dict(zip(layers, chosen, strict=True))
 
 
 def stack_experts(tensors: list[Tensor]) -> Tensor:

@@ -1,7 +1,7 @@
 """``generate`` of a model instance, wrapped so that the routers know where the prompt ends.
 
-Without it a forward pass inside ``generate`` cannot tell the prompt from what was generated (``use_cache=False``), from
-a draft (assisted decoding) or from padding (a static cache passes 4-D masks only).
+Without it a forward pass inside ``generate`` cannot tell the prompt from what was generated (``use_cache=False``),
+from a draft (assisted decoding) or from padding (a static cache passes 4-D masks only).
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def _refuse_unsupported(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     if (size := _setting(model, "prefill_chunk_size", args, kwargs)) is not None:
         raise MiloraError(
             "adapter/unsupported",
-            f"prefill_chunk_size={size}: chunked prefill is not possible with a routed adapter, whose decision depends "
-            "on the whole prompt. Leave prefill_chunk_size out.",
+            f"prefill_chunk_size={size}: chunked prefill is not possible with a routed adapter, whose decision "
+            "depends on the whole prompt. Leave prefill_chunk_size out.",
         )
     if _setting(model, "cache_implementation", args, kwargs) == "paged":
         raise MiloraError(

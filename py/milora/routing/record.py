@@ -30,7 +30,8 @@ class RoutingRecord:
         if self._adapter is not None and adapter != self._adapter:
             raise MiloraError(
                 "adapter/unsupported",
-                f"Adapters {self._adapter!r} and {adapter!r} routed in one record; name one: context.record(adapter=...).",
+                f"Adapters {self._adapter!r} and {adapter!r} routed in one record; "
+                "name one: context.record(adapter=...).",
             )
         self._adapter = adapter
         self._probabilities[layer] = probabilities

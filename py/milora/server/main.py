@@ -21,7 +21,7 @@ def start(settings_text: str) -> str:
     """Hardens this process; called once, first.
 
     Args:
-        settings_text: JSON ``{flag, parent, watch, opModules}``: path of the one-byte cancel file, Node's process id,
+        settings_text: JSON ``{flag, parent, opModules}``: path of the one-byte cancel file, Node's process id,
             how to watch it (``signal``, ``poll``, ``auto``), names of modules with operations.
 
     Returns:
@@ -31,7 +31,7 @@ def start(settings_text: str) -> str:
     settings: dict[str, Any] = json.loads(settings_text)
     # A Ctrl-C reaches the whole process group; Node decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent.die_with_parent(settings["parent"], settings["watch"])
+    parent.die_with_parent(settings["parent"], os.environ.get("MILORA_PARENT_WATCH", "auto"))
     transport = Transport(sys.modules["__main__"])
     transport.harden()
     cancellation.open(settings["flag"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
@@ -42,6 +43,8 @@ class Transport:
         bridge.send_inspect = False
         bridge.executor.i = FIRST_CALLBACK_ID
         bridge.executor.ipc = self._guard_callbacks(bridge.executor.ipc)
+        # At the interpreter's end, finalisers of proxies would run without the modules that they need.
+        atexit.register(lambda: setattr(bridge.executor, "free", lambda _ffid: None))
         self._leave_no_trace()
 
     def _on_message(self, r: int, action: str, ffid: int | str, key: Any, args: Any) -> None:

@@ -70,9 +70,7 @@ def data_loss(
     return DataLoss(float(nll), answer_tokens, routing.counts() if routing is not None else None)
 
 
-def _batch_nll(
-    model: nn.Module, batch: Batch, context: RoutingContext | None, routing: _RoutingSums | None
-) -> Tensor:
+def _batch_nll(model: nn.Module, batch: Batch, context: RoutingContext | None, routing: _RoutingSums | None) -> Tensor:
     if context is None or routing is None:
         logits = answer_logits(model, batch)
     else:

@@ -73,9 +73,7 @@ class TrainingSession:
         Raises:
             MiloraError: ``adapter/unsupported`` for an ``activation`` step of an adapter without learned activations.
         """
-        trained, frozen = (
-            (self.weights, self.activation) if kind == "weights" else (self.activation, self.weights)
-        )
+        trained, frozen = (self.weights, self.activation) if kind == "weights" else (self.activation, self.weights)
         if not trained.parameters:
             message = f"The adapter {self.adapter!r} has no parameters in the group {kind!r}."
             raise MiloraError("adapter/unsupported", message, found=kind)

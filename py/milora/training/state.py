@@ -138,7 +138,7 @@ def _random_document() -> dict[str, Any]:
     name, keys, position, has_gauss, cached = numpy.random.get_state(legacy=True)
     return {
         "python": [version, list(words), gauss],
-        "numpy": [name, keys.tolist(), position, has_gauss, cached],
+        "numpy": [name, numpy.asarray(keys).tolist(), position, has_gauss, cached],
     }
 
 

@@ -8,9 +8,7 @@ const withLinears = (names: readonly string[]): DescribedModel => ({
   architecture: "OtherForCausalLM",
   hiddenSize: 8,
   numParameters: 1,
-  layers: [
-    { path: "transformer.h.0", linears: names.map((name) => ({ name, inFeatures: 8, outFeatures: 8 })) },
-  ],
+  layers: [{ path: "transformer.h.0", linears: names.map((name) => ({ name, inFeatures: 8, outFeatures: 8 })) }],
 });
 
 const errorOf = (work: () => unknown): MiloraError => {

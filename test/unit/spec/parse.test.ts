@@ -19,7 +19,12 @@ describe("parseWith", () => {
   it("fills the paper's settings", () => {
     const spec = parseWith(runSchema, base, { what: "The spec" });
     expect(spec.method).toMatchObject({ rank: 32, topK: 3, balance: 0.01 });
-    expect(spec.train).toMatchObject({ learningRate: 1e-4, activationLearningRate: 1e-6, maxLength: 768, patience: 10 });
+    expect(spec.train).toMatchObject({
+      learningRate: 1e-4,
+      activationLearningRate: 1e-6,
+      maxLength: 768,
+      patience: 10,
+    });
   });
 
   it("lists all five of five errors with their paths", () => {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from peft.config import PeftConfig
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
@@ -31,7 +31,7 @@ class MiloraModel(BaseTuner):
 
     prefix = "milora_prompt_"
     tuner_layer_cls = (MiloraLinear, MiloraRouter)  # pyright: ignore[reportAssignmentType]
-    target_module_mapping: dict[str, list[str]] = {}
+    target_module_mapping: ClassVar[dict[str, list[str]]] = {}  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @staticmethod
     def _check_target_module_exists(peft_config: PeftConfig, key: str) -> bool:

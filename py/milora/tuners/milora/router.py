@@ -78,7 +78,8 @@ class MiloraRouter(nn.Module, BaseTunerLayer):
     def update_layer(self, adapter_name: str, settings: RouterSettings, like: Tensor, inference_mode: bool) -> None:
         """Adds an adapter's router, on the device of ``like``.
 
-        W_sa starts at zero (the mean of the prompt's states), g as GeLU, W_r uniform in ±1/√D as torch's linear layers.
+        W_sa starts at zero (the mean of the prompt's states), g as GeLU, W_r uniform in ±1/√D as in torch's linear
+        layers.
         """
         dtype = trainable_dtype(like.dtype)
         numerator, denominator = gelu_coefficients()

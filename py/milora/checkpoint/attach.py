@@ -1,0 +1,118 @@
+"""Puts an adapter into a model, new or loaded, and accepts nothing that does not fit exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from peft import PeftModel, get_peft_model
+from peft.config import PeftConfig
+from peft.utils import set_peft_model_state_dict
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from milora.checkpoint.adapter import adapter_tensors
+from milora.errors import MiloraError
+from milora.tuners.build import build_config
+from milora.tuners.names import check_adapter_name
+
+_SHOWN_KEYS = 3
+
+
+def attach_adapter(
+    model: PreTrainedModel | PeftModel,
+    config: dict[str, Any],
+    name: str,
+    tensors: dict[str, Tensor] | None = None,
+    seed: int = 0,
+) -> PeftModel:
+    """Attaches an adapter and makes it the active one.
+
+    Args:
+        model: A causal language model, or one that already carries adapters of the same method.
+        config: The fields of ``adapter_config.json``.
+        name: The adapter's name in this model.
+        tensors: Its weights; the adapter is then frozen, for inference. Without them it is new and trainable.
+        seed: Decides a new adapter's weights, the same on every device; the global generators are left alone.
+
+    Returns:
+        The model with the adapter; where ``model`` already was a PeftModel, the same object.
+
+    Raises:
+        MiloraError: ``adapter/bad-name``, ``adapter/mismatch``, ``adapter/unreadable``, ``adapter/unsupported``. The
+            model is then as it was.
+    """
+    peft_config = build_config(config)
+    peft_config.inference_mode = tensors is not None
+    base_name = peft_config.base_model_name_or_path
+    existing = list(model.peft_config) if isinstance(model, PeftModel) else []
+    check_adapter_name(model, name, existing)
+    if isinstance(model, PeftModel):
+        _check_same_method(model, peft_config)
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed: that would also reseed the accelerators.
+        torch.default_generator.manual_seed(seed)
+        peft_model = _inject(model, peft_config, name)
+    if base_name:
+        peft_model.peft_config[name].base_model_name_or_path = base_name
+    if tensors is not None:
+        try:
+            _load_strictly(peft_model, name, tensors)
+        except BaseException:
+            _detach(peft_model, name, existing)
+            raise
+        peft_model.eval()
+    if existing:
+        peft_model.set_adapter(name, inference_mode=tensors is not None)
+    return peft_model
+
+
+def _inject(model: PreTrainedModel | PeftModel, config: PeftConfig, name: str) -> PeftModel:
+    if isinstance(model, PeftModel):
+        model.add_adapter(name, config)
+        return model
+    wrapped = get_peft_model(model, config, adapter_name=name)
+    assert isinstance(wrapped, PeftModel)
+    return wrapped
+
+
+def _check_same_method(model: PeftModel, config: PeftConfig) -> None:
+    found = {adapter: existing.peft_type for adapter, existing in model.peft_config.items()}
+    for adapter, peft_type in found.items():
+        if peft_type != config.peft_type:
+            raise MiloraError(
+                "adapter/unsupported",
+                f"The model carries adapter {adapter!r} of type {peft_type}; adapters of type {config.peft_type} "
+                "cannot be added to it. Take the other adapters off first.",
+            )
+
+
+def _load_strictly(model: PeftModel, name: str, tensors: dict[str, Tensor]) -> None:
+    """Loads weights; PEFT's own loading reports neither unexpected nor all missing keys."""
+    expected = adapter_tensors(model, name)
+    missing = sorted(set(expected) - set(tensors))
+    unexpected = sorted(set(tensors) - set(expected))
+    problems = [f"Missing: {key} {list(expected[key].shape)}." for key in missing]
+    problems += [f"Unexpected: {key} {list(tensors[key].shape)}." for key in unexpected]
+    problems += [
+        f"{key}: found shape {list(tensors[key].shape)}, expected {list(expected[key].shape)}."
+        for key in sorted(set(expected) & set(tensors))
+        if tensors[key].shape != expected[key].shape
+    ]
+    if problems:
+        shown = " ".join(problems[:_SHOWN_KEYS])
+        more = f" And {len(problems) - _SHOWN_KEYS} more." if len(problems) > _SHOWN_KEYS else ""
+        raise MiloraError(
+            "adapter/mismatch",
+            f"The weights of adapter {name!r} do not fit its config and this model. {shown}{more}",
+            problems=problems,
+        )
+    set_peft_model_state_dict(model, dict(tensors), adapter_name=name)
+
+
+def _detach(model: PeftModel, name: str, existing: list[str]) -> None:
+    if existing:
+        model.delete_adapter(name)
+    else:
+        base: nn.Module = model.base_model
+        base.unload()

@@ -1,0 +1,62 @@
+"""The functions of ``import milora`` for Python programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from milora.checkpoint import attach_adapter, read_adapter, save_adapter
+from milora.errors import MiloraError
+from milora.routing.context import routing_context
+from milora.routing.prompt import IGNORED_LABEL
+
+
+def load(model: PreTrainedModel | PeftModel, folder: str | Path, name: str = "default") -> PeftModel:
+    """Loads an adapter's folder into a model, for inference; everything must fit exactly.
+
+    Raises:
+        MiloraError: ``adapter/not-found``, ``adapter/unreadable``, ``adapter/mismatch``, ``adapter/bad-name``.
+    """
+    config, tensors = read_adapter(folder)
+    return attach_adapter(model, config, name, tensors)
+
+
+def save(model: PeftModel, folder: str | Path, name: str = "default") -> None:
+    """Saves an adapter's folder, whole or not at all."""
+    save_adapter(model, name, folder)
+
+
+def route(model: PeftModel | PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
+    """Which experts each prompt activates: booleans, [prompt, layer, expert], on the CPU.
+
+    Args:
+        model: A model with an active MiLoRA adapter.
+        batch: What a tokenizer gives (``input_ids``, ``attention_mask``), on any device; with ``labels`` the prompt
+            is where they are -100.
+
+    Raises:
+        MiloraError: ``adapter/unsupported`` where the model has no routed adapter.
+    """
+    context = routing_context(model)
+    if context is None:
+        raise MiloraError("adapter/unsupported", "The model has no routed adapter.")
+    device = next(model.parameters()).device
+    input_ids = batch["input_ids"].to(device)
+    attention_mask = batch.get("attention_mask")
+    attention_mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask.to(device)
+    prompt_mask = attention_mask != 0
+    if (labels := batch.get("labels")) is not None:
+        prompt_mask = prompt_mask & (labels.to(device) == IGNORED_LABEL)
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), context.prompt(prompt_mask), context.record() as record:
+            model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, logits_to_keep=1)
+    finally:
+        model.train(training)
+    return (record.gates > 0).cpu()

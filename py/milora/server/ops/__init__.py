@@ -1,0 +1,31 @@
+"""The operations of ``ts/backend/ops.ts``: name → function of validated JSON input to JSON output."""
+
+from __future__ import annotations
+
+from milora.server.ops import adapters, data, evaluation, generation, hello, model, training
+from milora.server.ops.memory import Operation, reports_memory
+
+_operations: dict[str, Operation] = {
+    "hello": hello.hello,
+    "describeModel": model.describe_model,
+    "openModel": model.open_model_op,
+    "closeModel": model.close_model,
+    "loadRows": data.load_rows,
+    "exportRows": data.export_rows,
+    "attachAdapter": adapters.attach_adapter,
+    "loadAdapter": adapters.load_adapter,
+    "unloadAdapter": adapters.unload_adapter,
+    "saveAdapter": adapters.save_adapter,
+    "startTraining": training.start_training,
+    "weightsStep": training.weights_step,
+    "activationStep": training.activation_step,
+    "trainingFigures": training.training_figures,
+    "saveTraining": training.save_training,
+    "loadTraining": training.load_training,
+    "stopTraining": training.stop_training,
+    "dataLoss": evaluation.data_loss,
+    "generate": generation.generate,
+    "scoreChoices": evaluation.score_choices,
+}
+
+OPS: dict[str, Operation] = {name: reports_memory(operation) for name, operation in _operations.items()}

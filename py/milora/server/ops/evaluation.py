@@ -1,0 +1,77 @@
+"""``dataLoss``, ``scoreChoices``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from milora.engine import ScoringRow
+from milora.engine import score_choices as score
+from milora.server.call import Call
+from milora.server.ops import session
+from milora.training import RoutingCounts
+from milora.training import data_loss as compute_loss
+
+
+def data_loss(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """Teacher-forced loss of rows."""
+    opened = session.current()
+    dataset = opened.dataset(payload["data"])
+    with opened.host.use(payload["adapter"]) as active:
+        loss = compute_loss(
+            active.model,
+            dataset,
+            payload["rows"],
+            context=active.routing,
+            micro_batch=payload["microBatch"],
+            pad_id=opened.encoder.pad_id,
+            on_step=session.reporter(call, "evaluating"),
+        )
+    routing = None
+    if loss.routing is not None and payload["adapter"] is not None:
+        routing = _routing_json(loss.routing, opened.host.config(payload["adapter"]))
+    return {"nll": loss.nll, "answerTokens": loss.answer_tokens, "routing": routing}
+
+
+def score_choices(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """Log-likelihood of choices."""
+    opened = session.current()
+    rows = [
+        ScoringRow(session.prompt_of(row["prompt"], row["chat"]), tuple(row["choices"])) for row in payload["rows"]
+    ]
+    with opened.host.use(payload["adapter"]) as active:
+        scores = score(
+            active,
+            opened.encoder,
+            rows,
+            micro_batch=payload["microBatch"],
+            max_length=opened.opened.context_length,
+            on_step=session.reporter(call, "scoring"),
+        )
+    return {
+        "scores": [
+            [{"logLikelihood": choice.log_likelihood, "tokens": choice.tokens} for choice in row] for row in scores
+        ]
+    }
+
+
+def expert_names(config: dict[str, Any]) -> list[list[str]]:
+    """Names of a routed adapter's experts, layer by layer, in the order of the router's outputs."""
+    return [[expert["name"] for expert in layer["experts"]] for layer in config["layers"]]
+
+
+def _routing_json(routing: RoutingCounts, config: dict[str, Any]) -> dict[str, Any]:
+    names = expert_names(config)
+    # Layers may have different experts: columns are all names, in the order of their first appearance.
+    experts = list(dict.fromkeys(name for layer in names for name in layer))
+
+    def by_name(counts: list[list[int]]) -> list[list[int]]:
+        rows = [dict(zip(layer, row, strict=False)) for layer, row in zip(names, counts, strict=True)]
+        return [[row.get(expert, 0) for expert in experts] for row in rows]
+
+    return {
+        "experts": experts,
+        "argmax": by_name(routing.argmax),
+        "chosen": by_name(routing.chosen),
+        "prompts": routing.prompts,
+        "balance": routing.balance,
+    }

@@ -1,0 +1,92 @@
+"""``startTraining``, ``weightsStep``, ``activationStep``, ``trainingFigures``, ``saveTraining`` and so on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from milora.errors import MiloraError
+from milora.server.call import Call
+from milora.server.ops import session
+from milora.training import Group, TrainingSession, TrainingSettings
+from milora.training import load_training as load_state
+from milora.training import save_training as save_state
+
+
+def start_training(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """Opens the training of one adapter."""
+    opened = session.current()
+    if opened.training is not None:
+        message = f"The adapter {opened.training.adapter!r} is in training; call stopTraining first."
+        raise MiloraError("input/invalid-spec", message)
+    settings = TrainingSettings(
+        micro_batch=payload["microBatch"],
+        weight_decay=payload["weightDecay"],
+        betas=(payload["betas"][0], payload["betas"][1]),
+        epsilon=payload["epsilon"],
+        max_gradient_norm=payload["maxGradientNorm"],
+        balance=payload["balance"],
+        seed=payload["seed"],
+    )
+    adapter = payload["adapter"]
+    with opened.host.use(adapter) as active:
+        opened.training = TrainingSession(active.model, adapter, settings, opened.encoder.pad_id)
+    opened.host.hold(adapter)
+    return {
+        "weights": opened.training.weights.num_parameters,
+        "activation": opened.training.activation.num_parameters,
+    }
+
+
+def weights_step(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """One step on Ω."""
+    return _step(payload, "weights")
+
+
+def activation_step(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """One step on Θ."""
+    return _step(payload, "activation")
+
+
+def _step(payload: dict[str, Any], kind: Group) -> dict[str, Any]:
+    opened = session.current()
+    training = opened.open_training()
+    dataset = opened.dataset(payload["data"])
+    with opened.host.use(training.adapter):
+        training.step(dataset, payload["rows"], payload["learningRate"], kind)
+    return {}
+
+
+def training_figures(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """Figures of the steps since the last call."""
+    steps = [
+        {
+            "kind": figures.kind,
+            "loss": figures.loss,
+            "balance": figures.balance,
+            "gradientNorm": figures.gradient_norm,
+            "answerTokens": figures.answer_tokens,
+            "tokens": figures.tokens,
+        }
+        for figures in session.current().open_training().figures()
+    ]
+    return {"steps": steps}
+
+
+def save_training(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """Writes the training's state."""
+    return {"bytes": save_state(session.current().open_training(), Path(payload["folder"]))}
+
+
+def load_training(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """Puts a saved state into the open training."""
+    load_state(session.current().open_training(), Path(payload["folder"]))
+    return {}
+
+
+def stop_training(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """Ends the training; the adapter stays as it is. Without a training nothing happens."""
+    opened = session.current()
+    opened.training = None
+    opened.host.hold(None)
+    return {}

@@ -1,0 +1,186 @@
+"""Shared fixtures: tiny random models, plans for them, and a real small model where it is at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+import milora  # noqa: F401  (registers the adapter type)
+
+VOCABULARY = 96
+HIDDEN = 32
+NUM_LAYERS = 3
+PAD = 0
+
+_SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": HIDDEN,
+    "intermediate_size": 48,
+    "num_hidden_layers": NUM_LAYERS,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 512,
+    "pad_token_id": PAD,
+    "bos_token_id": 1,
+    "eos_token_id": None,
+    "initializer_range": 0.2,
+    "tie_word_embeddings": False,
+}
+
+_BUILDERS: dict[str, Callable[[], PreTrainedModel]] = {
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**_SIZES, num_key_value_heads=4)),
+    "gemma2": lambda: Gemma2ForCausalLM(
+        Gemma2Config(**_SIZES, num_key_value_heads=2, head_dim=8, sliding_window=64, query_pre_attn_scalar=8)
+    ),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**_SIZES, num_key_value_heads=2, head_dim=8)),
+    "phi3": lambda: Phi3ForCausalLM(Phi3Config(**_SIZES, num_key_value_heads=4)),
+}
+
+_SPLIT_MODULES = {
+    "q": "self_attn.q_proj",
+    "k": "self_attn.k_proj",
+    "v": "self_attn.v_proj",
+    "o": "self_attn.o_proj",
+    "gate": "mlp.gate_proj",
+    "up": "mlp.up_proj",
+    "down": "mlp.down_proj",
+}
+_FUSED_MODULES = {
+    "qkv": "self_attn.qkv_proj",
+    "o": "self_attn.o_proj",
+    "gate_up": "mlp.gate_up_proj",
+    "down": "mlp.down_proj",
+}
+
+FAMILIES = tuple(_BUILDERS)
+
+
+def build_tiny_model(family: str, seed: int = 0) -> PreTrainedModel:
+    """A random model of three layers, in evaluation mode, float32."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _BUILDERS[family]()
+    model.generation_config.pad_token_id = PAD
+    return model.eval()
+
+
+def milora_config(model: PreTrainedModel, *, rank: int = 4, top_k: int = 2, **changes: Any) -> dict[str, Any]:
+    """The plan that adapts every linear module of a tiny model's layers."""
+    modules = _FUSED_MODULES if model.config.model_type == "phi3" else _SPLIT_MODULES
+    layers: list[dict[str, Any]] = []
+    for index in range(model.config.num_hidden_layers):
+        path = f"model.layers.{index}"
+        experts = []
+        for name, module in modules.items():
+            linear = model.get_submodule(f"{path}.{module}")
+            assert isinstance(linear, torch.nn.Linear)
+            experts.append(
+                {
+                    "name": name,
+                    "module": module,
+                    "in_features": linear.in_features,
+                    "out_features": linear.out_features,
+                    "rank": rank,
+                    "alpha": float(rank),
+                }
+            )
+        layers.append({"path": path, "experts": experts})
+    return {
+        "peft_type": "MILORA_PROMPT",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": "",
+        "inference_mode": True,
+        "format_version": 1,
+        "requires": "milora",
+        "r": rank,
+        "lora_alpha": float(rank),
+        "lora_dropout": 0.0,
+        "target_modules": [module.rpartition(".")[2] for module in modules.values()],
+        "top_k": top_k,
+        "pooler": "self-attention",
+        "activation": "rational",
+        "gate": "scaled",
+        "router_input": "normalized",
+        "hidden_size": model.config.hidden_size,
+        "layers": layers,
+        **changes,
+    }
+
+
+def lora_config(model: PreTrainedModel, *, rank: int = 4) -> dict[str, Any]:
+    """PEFT's LoRA over the same modules."""
+    modules = _FUSED_MODULES if model.config.model_type == "phi3" else _SPLIT_MODULES
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": "",
+        "inference_mode": True,
+        "r": rank,
+        "lora_alpha": float(rank),
+        "lora_dropout": 0.0,
+        "target_modules": [module.rpartition(".")[2] for module in modules.values()],
+        "bias": "none",
+    }
+
+
+def randomize_adapter(model: torch.nn.Module, adapter: str, seed: int = 0, scale: float = 0.3) -> None:
+    """Moves every parameter of an adapter off its start, so that outputs differ from the base model's."""
+    from milora.tuners import split_parameters
+
+    generator = torch.Generator().manual_seed(seed)
+    omega, theta = split_parameters(model, adapter)
+    with torch.no_grad():
+        for parameter in omega.values():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(scale * noise.to(parameter))
+        for parameter in theta.values():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(1e-4 * noise.to(parameter))
+
+
+@pytest.fixture
+def tiny_model() -> Callable[..., PreTrainedModel]:
+    """:func:`build_tiny_model`: ``tiny_model("llama", seed=0)``."""
+    return build_tiny_model
+
+
+@pytest.fixture
+def milora_plan() -> Callable[..., dict[str, Any]]:
+    """:func:`milora_config`: ``milora_plan(model, top_k=2)``."""
+    return milora_config
+
+
+@pytest.fixture
+def lora_plan() -> Callable[..., dict[str, Any]]:
+    """:func:`lora_config`: ``lora_plan(model)``."""
+    return lora_config
+
+
+@pytest.fixture
+def randomize() -> Callable[..., None]:
+    """:func:`randomize_adapter`: ``randomize(model, "default", seed=0)``."""
+    return randomize_adapter
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The folder of SmolLM2-135M-Instruct as a transformers checkpoint; skips where it is not at hand."""
+    folder = os.environ.get("MILORA_TEST_SMOLLM2")
+    if folder is None or not (Path(folder) / "config.json").is_file():
+        pytest.skip("MILORA_TEST_SMOLLM2 does not name a folder with SmolLM2-135M-Instruct")
+    return Path(folder)

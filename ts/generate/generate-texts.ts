@@ -1,0 +1,74 @@
+import type { Backend, OpOutput } from "../backend/backend.js";
+import { MiloraError } from "../errors.js";
+import { chunks } from "../util/text.js";
+
+export interface TextRequest {
+  /** Name of a loaded adapter; null = the base model. */
+  readonly adapter?: string | null | undefined;
+  readonly prompt: string;
+  /** Puts the prompt into the checkpoint's chat template as one user message. */
+  readonly chat?: boolean | undefined;
+}
+
+/** A generated text; `routing` with `explain` and a routed adapter: per layer the chosen experts and their gates. */
+export interface GeneratedText {
+  readonly tenant: string | null;
+  readonly prompt: string;
+  readonly text: string;
+  readonly promptTokens: number;
+  readonly newTokens: number;
+  readonly finish: "stop" | "length";
+  readonly routing?:
+    | { readonly experts: readonly (readonly string[])[]; readonly gates: readonly (readonly number[])[] }
+    | undefined;
+}
+
+export interface GenerateTextsOptions {
+  readonly backend: Backend;
+  readonly requests: readonly TextRequest[];
+  /** 128 by default. */
+  readonly maxNewTokens?: number | undefined;
+  /** 1 = greedy. */
+  readonly beams?: number | undefined;
+  /** Adds the routing of each prompt. */
+  readonly explain?: boolean | undefined;
+  /** Requests that go to the model at once, of whichever adapters; 32 by default. */
+  readonly batchSize?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+const describe = (request: TextRequest, output: OpOutput<"generate">["outputs"][number]): GeneratedText => ({
+  tenant: request.adapter ?? null,
+  prompt: request.prompt,
+  text: output.text,
+  promptTokens: output.promptTokens,
+  newTokens: output.newTokens,
+  finish: output.finish,
+  ...(output.routing === null ? {} : { routing: output.routing }),
+});
+
+/**
+ * Generates one text a request, in the requests' order; those of several adapters share a batch.
+ * Errors: `cancelled` between two batches; the backend's.
+ */
+export const generateTexts = async (options: GenerateTextsOptions): Promise<readonly GeneratedText[]> => {
+  const { backend, requests, maxNewTokens = 128, beams = 1, explain = false, batchSize = 32, signal } = options;
+  const texts: GeneratedText[] = [];
+  for (const chunk of chunks(requests, batchSize)) {
+    if (signal?.aborted === true) throw new MiloraError("cancelled", "The generation was cancelled.");
+    const input = chunk.map(({ adapter = null, prompt, chat = false }) => ({ adapter, prompt, chat }));
+    const { outputs } = await backend.call("generate", { requests: input, maxNewTokens, beams, explain }, { signal });
+    if (outputs.length !== chunk.length) {
+      throw new MiloraError(
+        "internal",
+        `${chunk.length} prompts went to the model, ${outputs.length} texts came back.`,
+      );
+    }
+    chunk.forEach((request, index) => {
+      texts.push(...outputs.slice(index, index + 1).map((output) => describe(request, output)));
+    });
+    options.onProgress?.(texts.length, requests.length);
+  }
+  return texts;
+};
