@@ -23,12 +23,7 @@ const python = async () => {
     () =>
       run(
         interpreter,
-        [
-          "-c",
-          "from importlinter.cli import lint_imports_command as run; run()",
-          "py/pyproject.toml",
-          "--no-cache",
-        ],
+        ["-c", "from importlinter.cli import lint_imports_command as run; run()", "py/pyproject.toml", "--no-cache"],
         { env: { PYTHONPATH: "py" } },
       ),
   ]);

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,9 @@ from transformers import (
 )
 
 import milora  # noqa: F401  (registers the adapter type)
+
+# Tiny models: threads would only wait for each other.
+torch.set_num_threads(1)
 
 VOCABULARY = 96
 HIDDEN = 32
@@ -79,7 +81,9 @@ def build_tiny_model(family: str, seed: int = 0) -> PreTrainedModel:
     return model.eval()
 
 
-def milora_config(model: PreTrainedModel, *, rank: int = 4, top_k: int = 2, **changes: Any) -> dict[str, Any]:
+def milora_config(
+    model: PreTrainedModel, *, rank: int = 4, alpha: float = 4.0, top_k: int = 2, **changes: Any
+) -> dict[str, Any]:
     """The plan that adapts every linear module of a tiny model's layers."""
     modules = _FUSED_MODULES if model.config.model_type == "phi3" else _SPLIT_MODULES
     layers: list[dict[str, Any]] = []
@@ -96,7 +100,7 @@ def milora_config(model: PreTrainedModel, *, rank: int = 4, top_k: int = 2, **ch
                     "in_features": linear.in_features,
                     "out_features": linear.out_features,
                     "rank": rank,
-                    "alpha": float(rank),
+                    "alpha": alpha,
                 }
             )
         layers.append({"path": path, "experts": experts})
@@ -108,7 +112,7 @@ def milora_config(model: PreTrainedModel, *, rank: int = 4, top_k: int = 2, **ch
         "format_version": 1,
         "requires": "milora",
         "r": rank,
-        "lora_alpha": float(rank),
+        "lora_alpha": alpha,
         "lora_dropout": 0.0,
         "target_modules": [module.rpartition(".")[2] for module in modules.values()],
         "top_k": top_k,
@@ -180,7 +184,12 @@ def randomize() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """The folder of SmolLM2-135M-Instruct as a transformers checkpoint; skips where it is not at hand."""
-    folder = os.environ.get("MILORA_TEST_SMOLLM2")
-    if folder is None or not (Path(folder) / "config.json").is_file():
-        pytest.skip("MILORA_TEST_SMOLLM2 does not name a folder with SmolLM2-135M-Instruct")
-    return Path(folder)
+    from milora.errors import MiloraError
+    from milora.models.gguf import converted
+    from milora.models.source import demo_file
+
+    try:
+        file = demo_file()
+    except MiloraError as error:
+        pytest.skip(error.message)
+    return converted(file, lambda _done, _of: None)

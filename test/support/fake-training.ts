@@ -10,7 +10,12 @@ export interface FakeTraining {
 }
 
 /** A backend that keeps the books of a training and computes nothing. */
-export const createFakeTraining = ({ rows = 40, devLosses = [], lossOf, handlers = {} }: FakeTraining = {}): FakeBackend => {
+export const createFakeTraining = ({
+  rows = 40,
+  devLosses = [],
+  lossOf,
+  handlers = {},
+}: FakeTraining = {}): FakeBackend => {
   let step = 0;
   let evaluation = 0;
   const waiting: { readonly kind: "weights" | "activation"; readonly step: number }[] = [];

@@ -13,7 +13,7 @@ export class CancelFlag {
   #closed = false;
 
   constructor() {
-    this.#folder = mkdtempSync(join(tmpdir(), "milora-"));
+    this.#folder = mkdtempSync(join(tmpdir(), "milora-bridge-"));
     this.path = join(this.#folder, "cancel");
     this.#descriptor = openSync(this.path, "wx+", 0o600);
     this.lower();

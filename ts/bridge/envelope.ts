@@ -47,8 +47,25 @@ const errorOfLinks = (links: readonly Link[]): MiloraError => {
   return errorOfLink(first, causes.length === 0 ? undefined : errorOfLinks(causes));
 };
 
+/** Before milora's server is in it, Python answers with a bare traceback. */
+const errorOfTraceback = (text: string): MiloraError => {
+  const [, pythonType = "Exception", message = ""] = /^(\w[\w.]*)(?:: (.*))?\s*$/.exec(lastLine(text)) ?? [];
+  const missing = /^No module named '([^']+)'/.exec(message)?.[1];
+  if (missing === undefined) return errorOfLink({ type: pythonType, module: "", message, traceback: text }, undefined);
+  return new PythonError("environment/missing-package", `Python lacks the module ${missing}.`, {
+    found: missing,
+    hint: "Install the requirements of py/pyproject.toml there, or unset MILORA_PYTHON so that milora makes its own.",
+    pythonType,
+    pythonModule: "builtins",
+    traceback: text,
+  });
+};
+
+const lastLine = (text: string): string => text.trimEnd().split("\n").at(-1) ?? "";
+
 /** The error that a failure envelope `{e: […]}` describes, with its causes. */
 export const errorOfEnvelope = (text: string): MiloraError => {
+  if (text.startsWith("Traceback ")) return errorOfTraceback(text);
   try {
     return errorOfLinks(failureSchema.parse(decode(text)).e);
   } catch (cause) {

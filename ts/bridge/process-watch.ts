@@ -1,4 +1,5 @@
 import type { ChildProcess } from "node:child_process";
+import type { Readable } from "node:stream";
 import type { Death } from "./errors.js";
 import { lineSplitter, Tail } from "./lines.js";
 
@@ -35,8 +36,15 @@ export class ProcessWatch {
       proc.on("error", (error) => {
         if (proc.pid === undefined) settle(null, null, error);
       });
-      proc.once("exit", (code, signal) => setTimeout(() => settle(code, signal), drainMs));
-      proc.once("close", settle);
+      // Not the event "close": it does not come after a disconnect from this side.
+      const drained = Promise.all([closeOf(proc.stdout), closeOf(proc.stderr)]);
+      proc.once("exit", (code, signal) => {
+        const timer = setTimeout(() => settle(code, signal), drainMs);
+        void drained.then(() => {
+          clearTimeout(timer);
+          settle(code, signal);
+        });
+      });
     });
     proc.once("disconnect", () => this.#onDisconnect());
   }
@@ -69,3 +77,9 @@ export class ProcessWatch {
     this.#proc[name]?.once("end", () => splitter.end());
   }
 }
+
+const closeOf = (stream: Readable | null): Promise<void> =>
+  new Promise((resolve) => {
+    if (stream === null) resolve();
+    else stream.once("close", resolve);
+  });

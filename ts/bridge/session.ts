@@ -83,8 +83,8 @@ export class Session implements AsyncDisposable {
     }, openTimeoutMs);
     try {
       this.#server = await this.#pythonia.builtins.python("milora.server.main");
-      const settings = { flag: this.#flag.path, parent: process.pid, opModules };
-      await this.#server.start(JSON.stringify(settings));
+      await this.#server.start(JSON.stringify({ flag: this.#flag.path, parent: process.pid }));
+      await this.#server.load_extensions(JSON.stringify(opModules));
       this.#flag.unlink();
     } catch (error) {
       await this.close();

@@ -5,10 +5,10 @@ import { shown } from "../util/text.js";
 import { readChoice } from "./readers/choice.js";
 import { checkSplit, type Scorer, type SplitName, type Task } from "./task.js";
 
-/** A row of a custom task: whatever object a line of its JSONL file holds. */
-export type TaskRow = Readonly<Record<string, unknown>>;
+/** A row of a custom task where no other type is named: fields of text. */
+export type TaskRow = Readonly<Record<string, string>>;
 
-export interface DefineTaskOptions<Row extends TaskRow> {
+export interface DefineTaskOptions<Row = TaskRow> {
   readonly name: string;
   readonly version: number;
   /** Every answer there is; without it answers are free text and are compared whole. */
@@ -50,7 +50,7 @@ const readLines = async <Row>(file: string, parse: (value: unknown) => Row): Pro
   });
 };
 
-const loadRows = async <Row extends TaskRow>(
+const loadRows = async <Row>(
   options: DefineTaskOptions<Row>,
   split: SplitName,
   dir: string | undefined,
@@ -66,7 +66,7 @@ const loadRows = async <Row extends TaskRow>(
 };
 
 /** A task of one's own, usable wherever a built-in one is. Continuations and answers follow the prompt after a space. */
-export const defineTask = <Row extends TaskRow>(options: DefineTaskOptions<Row>): Task<Row> => {
+export const defineTask = <Row = TaskRow>(options: DefineTaskOptions<Row>): Task<Row> => {
   const { choices = [], prompt, answer, chat = false } = options;
   const readAnswer = options.read ?? (choices.length > 0 ? readChoice : (output: string) => output.trim() || null);
   const read = (output: string): { readonly answer: string | null } => ({ answer: readAnswer(output, choices) });

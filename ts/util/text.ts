@@ -1,7 +1,7 @@
-/** A value as an error message shows it: JSON, cut at `limit` characters. */
+/** A value as an error message shows it: JSON (of what has none, its type), cut at `limit` characters. */
 export const shown = (value: unknown, limit = 60): string => {
   if (value === undefined) return "nothing";
-  const text = JSON.stringify(value) ?? String(value);
+  const text = JSON.stringify(value) ?? typeof value;
   return text.length <= limit ? text : `${text.slice(0, limit - 1)}…`;
 };
 

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from milora.checkpoint.files import replacing_folder
 from milora.errors import MiloraError
+from milora.models.atomic_folder import atomic_folder
 from milora.tuners.build import build_config
 from milora.tuners.milora import PEFT_TYPE_NAME
 
@@ -75,16 +75,25 @@ def save_adapter(model: PeftModel, adapter: str, folder: str | Path) -> int:
     if not tensors:
         raise MiloraError("internal", f"Adapter {adapter!r} has no tensors to save.")
     config = adapter_config(model, adapter)
-    with replacing_folder(folder) as fresh:
-        try:
-            save_file(tensors, fresh / WEIGHTS_FILE, metadata={"format": "pt"})
-        except SafetensorError as error:
-            # safetensors wraps the operating system's refusal in its own error.
-            raise OSError(str(error)) from error
-        _check_written(fresh / WEIGHTS_FILE, tensors)
-        (fresh / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        (fresh / "README.md").write_text(_readme(config, folder.name), encoding="utf-8")
-        return sum(file.stat().st_size for file in fresh.iterdir())
+    try:
+        with atomic_folder(folder) as fresh:
+            _write(fresh, tensors, config, folder.name)
+            return sum(file.stat().st_size for file in fresh.iterdir())
+    # safetensors wraps the operating system's refusal in its own error.
+    except (OSError, SafetensorError) as error:
+        raise MiloraError(
+            "run/disk",
+            f"Could not write the adapter to {folder}: {error}. What was there before is unchanged.",
+            file=str(folder),
+            hint="Free some space, or save to a folder on another disk.",
+        ) from error
+
+
+def _write(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any], name: str) -> None:
+    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    _check_written(folder / WEIGHTS_FILE, tensors)
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_readme(config, name), encoding="utf-8")
 
 
 def read_adapter(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -7,13 +7,16 @@ from typing import Any
 import torch
 from peft import PeftModel, get_peft_model
 from peft.config import PeftConfig
+from peft.tuners.tuners_utils import BaseTuner
 from peft.utils import set_peft_model_state_dict
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from milora.checkpoint.adapter import adapter_tensors
 from milora.errors import MiloraError
 from milora.tuners.build import build_config
+from milora.tuners.milora import MiloraConfig
+from milora.tuners.milora.plan import check_plan
 from milora.tuners.names import check_adapter_name
 
 _SHOWN_KEYS = 3
@@ -49,6 +52,12 @@ def attach_adapter(
     check_adapter_name(model, name, existing)
     if isinstance(model, PeftModel):
         _check_same_method(model, peft_config)
+    if isinstance(peft_config, MiloraConfig):
+        # The tuner checks too, but PEFT has by then put this model's own name into the config.
+        base = model.get_base_model() if isinstance(model, PeftModel) else model
+        check_plan(base, name, peft_config, made_for=base_name)
+    # PEFT would warn that it puts the model's own name there.
+    peft_config.base_model_name_or_path = None
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: that would also reseed the accelerators.
         torch.default_generator.manual_seed(seed)
@@ -114,5 +123,6 @@ def _detach(model: PeftModel, name: str, existing: list[str]) -> None:
     if existing:
         model.delete_adapter(name)
     else:
-        base: nn.Module = model.base_model
-        base.unload()
+        tuner = model.base_model
+        assert isinstance(tuner, BaseTuner)
+        tuner.unload()

@@ -48,7 +48,7 @@ class TextEncoder:
         self.turn_end_id = self._find_turn_end() if self.has_chat_template else self.end_id
         self.stop_ids: tuple[int, ...] = tuple(dict.fromkeys([self.end_id, self.turn_end_id, *end_ids]))
         # A pad is masked by its position, so the end token serves where there is no pad token.
-        self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end_id
+        self.pad_id = _single_id(tokenizer.pad_token_id, self.end_id)
 
     @property
     def has_chat_template(self) -> bool:
@@ -136,13 +136,11 @@ class TextEncoder:
         return anchor if probe[: len(anchor)] == anchor else None
 
     def _find_end(self, end_ids: Sequence[int]) -> int:
-        end = self.tokenizer.eos_token_id
-        if end is None:
-            end = next(iter(end_ids), None)
-        if end is None:
+        end = _single_id(self.tokenizer.eos_token_id, next(iter(end_ids), -1))
+        if end < 0:
             message = "Neither the tokenizer nor the configuration of this model names an end token."
             raise MiloraError("model/unsupported", message)
-        return int(end)
+        return end
 
     def _find_turn_end(self) -> int:
         """The special token that the chat template writes behind an assistant's message."""
@@ -157,3 +155,7 @@ class TextEncoder:
             index for index, token in self.tokenizer.added_tokens_decoder.items() if token.special
         }
         return next((token for token in ids if token in special), self.end_id)
+
+
+def _single_id(value: Any, otherwise: int) -> int:
+    return value if isinstance(value, int) else otherwise

@@ -14,14 +14,16 @@ from milora.errors import MiloraError
 
 
 def answer_logits(model: nn.Module, batch: Batch) -> Tensor:
-    """Logits that predict the batch's answer tokens, float32, [answer tokens, vocabulary].
+    """Logits that predict the batch's answer tokens, float32 (float64 of a float64 model),
+    [answer tokens, vocabulary].
 
     The states of the answer positions are picked between the decoder and the model's own head, so whatever the head
     does (scaling, soft-capping) is done, at these positions only.
     """
     with _keep_positions(decoder_of(model), batch.positions):
         output = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
-    return output.logits[0].float()
+    logits = output.logits[0]
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def run_decoder(model: nn.Module, batch: Batch) -> None:

@@ -53,7 +53,9 @@ def converted(file: Path, on_step: OnStep) -> Path:
         model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
         on_step(1, 3)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except MiloraError:
+        raise
+    except Exception as error:  # the tokenizers library raises bare exceptions
         raise MiloraError(
             "model/unreadable", f"The GGUF file {file} cannot be read: {error}", file=str(file)
         ) from error
@@ -80,4 +82,4 @@ def _drop_quantization(model: PreTrainedModel) -> None:
         if hasattr(model, mark):
             delattr(model, mark)
     if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
+        delattr(model.config, "quantization_config")

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -89,7 +90,7 @@ def seed_everything(seed: int) -> None:
 def _load_weights(source: ModelSource, config: PretrainedConfig, placement: Placement) -> PreTrainedModel:
     key_mapping = _text_part_keys if is_text_part(config) else None
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.location,
             config=config,
             dtype=placement.dtype,
@@ -105,6 +106,7 @@ def _load_weights(source: ModelSource, config: PretrainedConfig, placement: Plac
             raise not_on_hub(source, text) from error
         message = f"The weights of {source.name} cannot be read: {text}"
         raise MiloraError("model/unreadable", message, file=source.location) from error
+    model, info = loaded
     missing = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
@@ -116,7 +118,7 @@ def _load_weights(source: ModelSource, config: PretrainedConfig, placement: Plac
 def _load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(source.location, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
+    except Exception as error:  # the tokenizers library raises bare exceptions
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         message = f"The tokenizer of {source.name} cannot be read: {text}"
         raise MiloraError("model/unreadable", message, file=source.location) from error

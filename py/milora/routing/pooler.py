@@ -16,17 +16,18 @@ def router_precision(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
-def normalize_states(hidden_BTD: Tensor) -> Tensor:
-    """RMS-normalises each token's state, with no parameters.
+def normalizing_scale(hidden_BTD: Tensor) -> Tensor:
+    """1 / rms of each token's state, [B, T]: times it, a state is RMS-normalised, with no parameters.
 
     Decoders carry activations of hundreds to tens of thousands at a few tokens and dimensions; raw states would make
     the pooled vector nearly the same for every prompt and saturate the router's softmax.
     """
-    mean_square_BT1 = hidden_BTD.square().mean(dim=-1, keepdim=True)
-    return hidden_BTD * torch.rsqrt(mean_square_BT1 + NORMALIZE_EPSILON)
+    return torch.rsqrt(hidden_BTD.square().mean(dim=-1) + NORMALIZE_EPSILON)
 
 
-def attention_pool(hidden_BTD: Tensor, prompt_mask_BT: Tensor, weight_D: Tensor) -> Tensor:
+def attention_pool(
+    hidden_BTD: Tensor, prompt_mask_BT: Tensor, weight_D: Tensor, scale_BT: Tensor | None = None
+) -> Tensor:
     """Pools a prompt's states by self-attention: u = H W_sa, a = softmax(u over the prompt's tokens), h = aᵀ H.
 
     A row without any prompt token pools to zero, so that a batch with such a row stays finite.
@@ -35,12 +36,17 @@ def attention_pool(hidden_BTD: Tensor, prompt_mask_BT: Tensor, weight_D: Tensor)
         hidden_BTD: States in the router's precision.
         prompt_mask_BT: True at the prompt's tokens; padding and answer tokens are False and never count.
         weight_D: W_sa.
+        scale_BT: A factor of each token's state, applied without a second copy of the states.
 
     Returns:
         The pooled states, [B, D].
     """
     scores_BT = hidden_BTD @ weight_D
+    if scale_BT is not None:
+        scores_BT = scores_BT * scale_BT
     # The lowest finite value, not -inf: a row with no prompt token must not become NaN.
     scores_BT = scores_BT.masked_fill(~prompt_mask_BT, torch.finfo(scores_BT.dtype).min)
     attention_BT = torch.softmax(scores_BT, dim=-1) * prompt_mask_BT
+    if scale_BT is not None:
+        attention_BT = attention_BT * scale_BT
     return (attention_BT.unsqueeze(1) @ hidden_BTD).squeeze(1)

@@ -18,11 +18,11 @@ _transport: Transport | None = None
 
 
 def start(settings_text: str) -> str:
-    """Hardens this process; called once, first.
+    """Hardens this process; called once, first. What fails in here comes as pythonia's own error.
 
     Args:
-        settings_text: JSON ``{flag, parent, opModules}``: path of the one-byte cancel file, Node's process id,
-            how to watch it (``signal``, ``poll``, ``auto``), names of modules with operations.
+        settings_text: JSON ``{flag, parent}``: path of the one-byte cancel file, Node's process id. How Node is
+            watched is in ``MILORA_PARENT_WATCH`` (:mod:`milora.server.parent`).
 
     Returns:
         JSON ``{pid, version, executable}``.
@@ -35,12 +35,15 @@ def start(settings_text: str) -> str:
     transport = Transport(sys.modules["__main__"])
     transport.harden()
     cancellation.open(settings["flag"])
-    output.silence_libraries()
     transport.after_message = output.capture(transport.channel.emit)
     _transport = transport
-    dispatch.load_extensions(settings["opModules"])
     version = ".".join(map(str, sys.version_info[:3]))
     return json.dumps({"pid": os.getpid(), "version": version, "executable": sys.executable})
+
+
+def load_extensions(modules_text: str) -> None:
+    """Adds the operations of other modules; a JSON list of names."""
+    dispatch.load_extensions(json.loads(modules_text))
 
 
 def run_op(name: str, payload_text: str, call_id: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import sys
 import threading
 from collections.abc import Callable
@@ -16,16 +15,6 @@ Emit = Callable[[dict[str, Any]], None]
 
 # A line without an end (a progress bar, a dump) is sent in pieces of this many characters.
 MAX_LINE_CHARACTERS = 8192
-
-# A value that the user has set wins: it was asked for.
-_QUIET = {
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TQDM_DISABLE": "1",
-}
 
 
 class LineWriter(io.TextIOBase):
@@ -89,12 +78,6 @@ class EventHandler(logging.Handler):
             self._emit({"type": "log", "stream": "log", "level": _level_of(record), "text": text})
         except (TypeError, ValueError):
             self.handleError(record)
-
-
-def silence_libraries() -> None:
-    """Turns off progress bars and advice of the Hugging Face libraries and tqdm, before they are imported."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
 
 
 def capture(emit: Emit) -> Callable[[], None]:

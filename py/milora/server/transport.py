@@ -19,6 +19,22 @@ from milora.server.channel import Channel
 FIRST_CALLBACK_ID = 1 << 40
 
 
+class _Requests:
+    """What pythonia's main loop reads from: requests only.
+
+    The answer to a call to JavaScript that was cancelled meanwhile would end the loop.
+    """
+
+    def __init__(self, readline: Callable[[], str]) -> None:
+        self._readline = readline
+
+    def readline(self) -> str:
+        while True:
+            line = self._readline()
+            if not line or '"action":' in line[:64]:
+                return line
+
+
 class Transport:
     """pythonia's bridge object, hardened in place.
 
@@ -33,11 +49,13 @@ class Transport:
         self.depth = 0
         """How many messages are being worked on: 1, or more inside a call from Python to JavaScript."""
         self.after_message: Callable[[], None] = lambda: None
+        self._awaited: list[int] = []
 
     def harden(self) -> None:
         """Applies every cure; from here on no message can end this process or crash Node."""
         bridge = self._bridge
         self._main.ipc.queue = self.channel.queue
+        self._main.apiin = _Requests(self._main.apiin.readline)
         bridge.onMessage = self._on_message
         bridge.read = self._read
         bridge.send_inspect = False
@@ -58,11 +76,14 @@ class Transport:
             self.after_message()
 
     def _read(self) -> Any:
-        line = self._main.ipc.readline()
-        if not line:
-            # Node is gone while a call to it waits: an exception would only be sent to nobody.
-            os._exit(1)
-        return json.loads(line)
+        while True:
+            line = self._main.ipc.readline()
+            if not line:
+                # Node is gone while a call to it waits: an exception would only be sent to nobody.
+                os._exit(1)
+            message = json.loads(line)
+            if "action" in message or message["r"] in self._awaited:
+                return message
 
     def _guard_callbacks(self, ipc: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -74,7 +95,13 @@ class Transport:
                     allowed="calls from the main thread",
                     hint="Collect the values in the thread and call JavaScript from the main thread.",
                 )
-            return ipc(*args, **kwargs)
+            # The id that the original will use; a "raw" request brings its own.
+            request = args[1] if args[0] == "raw" else self._bridge.executor.i + 1
+            self._awaited.append(request)
+            try:
+                return ipc(*args, **kwargs)
+            finally:
+                self._awaited.pop()
 
         return guarded
 

@@ -92,7 +92,8 @@ class _RoutingSums:
         sums = [layer.sum(dim=0).cpu().double() for layer in record.probabilities]
         self.first = first if self.first is None else self.first + first
         self.chosen = chosen if self.chosen is None else self.chosen + chosen
-        self.probabilities = [a + b for a, b in zip(self.probabilities, sums, strict=True)] or sums
+        before = self.probabilities or [torch.zeros_like(layer) for layer in sums]
+        self.probabilities = [a + b for a, b in zip(before, sums, strict=True)]
         self.prompts += record.num_prompts
 
     def counts(self) -> RoutingCounts | None:

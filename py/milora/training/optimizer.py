@@ -62,9 +62,10 @@ class GroupOptimizer:
         norm = get_total_norm(gradients)
         if self._max_gradient_norm is not None:
             scale = (self._max_gradient_norm / (norm + 1e-6)).clamp(max=1.0)
-            torch._foreach_mul_(gradients, scale)
+            for gradient in gradients:
+                gradient.mul_(scale)
         # The fused kernel looks at this flag on the device and does nothing where it is 1.
-        self.adamw.found_inf = (~torch.isfinite(norm)).float()
+        setattr(self.adamw, "found_inf", (~torch.isfinite(norm)).float())  # noqa: B010 - AdamW declares no such field
         self.adamw.param_groups[0]["lr"] = learning_rate
         self.adamw.step()
         self.adamw.zero_grad(set_to_none=True)

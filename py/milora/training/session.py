@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -44,7 +43,7 @@ class TrainingSession:
         pad_id: Fills rows at the right; any id does.
     """
 
-    def __init__(self, model: PeftModel, adapter: str, settings: TrainingSettings, pad_id: int) -> None:
+    def __init__(self, model: nn.Module, adapter: str, settings: TrainingSettings, pad_id: int) -> None:
         self.model = model
         self.adapter = adapter
         self.settings = settings
@@ -98,21 +97,21 @@ class TrainingSession:
         answer_tokens = sum(batch.num_answer_tokens for batch in batches)
         num_prompts = sum(len(group) for group in groups)
         share = self._first_choice_share(context, groups, num_prompts) if len(groups) > 1 else None
-        nll = torch.zeros((), device=self._device)
-        balance = torch.zeros((), device=self._device) if context is not None else None
+        nll: list[Tensor] = []
+        balance: list[Tensor] = []
         for batch in batches:
             batch_nll, batch_balance = self._losses(context, batch, share, num_prompts)
             loss = batch_nll / answer_tokens
             if batch_balance is not None and self.settings.balance > 0:
                 loss = loss + self.settings.balance * batch_balance
             loss.backward()
-            nll += batch_nll.detach()
-            if balance is not None and batch_balance is not None:
-                balance += batch_balance.detach()
+            nll.append(batch_nll.detach())
+            if batch_balance is not None:
+                balance.append(batch_balance.detach())
         return DeviceFigures(
             kind=kind,
-            loss=nll / answer_tokens,
-            balance=balance,
+            loss=torch.stack(nll).sum() / answer_tokens,
+            balance=torch.stack(balance).sum() if balance else None,
             gradient_norm=None,
             answer_tokens=answer_tokens,
             tokens=sum(batch.num_tokens for batch in batches),

@@ -11,7 +11,7 @@ from milora.errors import MiloraError
 
 _PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
-_OWN_COMPONENTS = (
+_OWN_COMPONENTS: tuple[str, ...] = (
     "base_layer",
     "prompt_router",
     "milora_prompt_down",
@@ -56,7 +56,7 @@ def check_adapter_name(model: nn.Module, name: str, others: Iterable[str] = ()) 
         raise _bad(name, f"it is a part of {' or '.join(_PREFIXES)}, by which PEFT tells adapter weights")
     if hasattr(nn.ParameterDict, name) or hasattr(nn.ModuleDict, name):
         raise _bad(name, "torch's containers use it themselves")
-    components = set(_OWN_COMPONENTS)
+    components: set[str] = set(_OWN_COMPONENTS)
     for path, _ in model.named_modules():
         components.update(path.split("."))
     for path, _ in model.named_parameters():

@@ -44,6 +44,7 @@ def _adapter_parameters(model: nn.Module, adapter: str) -> Iterator[tuple[str, s
     for path, layer in model.named_modules():
         if not isinstance(layer, BaseTunerLayer):
             continue
+        assert isinstance(layer, nn.Module)
         for container_name in layer.adapter_layer_names:
             container = getattr(layer, container_name, None)
             if not isinstance(container, nn.ModuleDict | nn.ParameterDict) or adapter not in container:

@@ -25,8 +25,7 @@ def _add_enum_member(name: str) -> None:
     member = str.__new__(PeftType, name)
     member._name_ = name
     member._value_ = name
-    member.__objclass__ = PeftType
-    member._sort_order_ = len(PeftType.__members__)
+    vars(member).update(__objclass__=PeftType, _sort_order_=len(PeftType.__members__))
     PeftType._member_names_.append(name)
     PeftType._member_map_[name] = member
     PeftType._value2member_map_[name] = member

@@ -46,7 +46,7 @@ describe("shuffled", () => {
 test("randomInteger and randomItem cover their range and nothing else", () => {
   const random = seededRandom(0);
   const integers = new Set(Array.from({ length: 500 }, () => randomInteger(random, 5)));
-  expect([...integers].toSorted()).toEqual([0, 1, 2, 3, 4]);
+  expect(integers).toEqual(new Set([0, 1, 2, 3, 4]));
   expect(new Set(Array.from({ length: 200 }, () => randomItem(random, ["x", "y"])))).toEqual(new Set(["x", "y"]));
   expect(() => randomItem(random, [])).toThrow(RangeError);
 });

@@ -6,6 +6,6 @@ export {
   findPython,
 } from "./ensure.js";
 export { type EnvironmentCheck, type EnvironmentInspection, inspectEnvironment } from "./inspect.js";
-export { miloraHome, packageRoot, pythonRoot } from "./paths.js";
+export { packageRoot, pythonRoot } from "./paths.js";
 export type { EnvironmentProgress, OnProgress } from "./progress.js";
 export type { Extra } from "./requirements.js";

@@ -1,8 +1,8 @@
 import { isStated, withoutRunOn } from "./mentions.js";
 
-/** Sign, thousands separators, decimals, a fraction; a minus after a digit or letter is an operator. */
+/** Sign, thousands separators, decimals, a fraction; a minus that touches a digit or letter before it, or none after it, is an operator. */
 const numberPattern =
-  /(?<![\p{L}\p{N}_.])(?:(?<![\p{N}\p{L})]\s?)[-−]\s?)?(?:[$€£]\s?)?(?<whole>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?:\s*\/\s*(?<divisor>\d+(?:\.\d+)?))?/gu;
+  /(?<![\p{L}\p{N}_.])(?:(?<![\p{N}\p{L})])[-−])?(?:[$€£]\s?)?(?<whole>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?:\s*\/\s*(?<divisor>\d+(?:\.\d+)?))?/gu;
 
 interface NumberMention {
   readonly value: number;

@@ -64,11 +64,15 @@ const partOf = (kind: CallKind, split: SmartHomeSplit, random: () => number): Pa
   throw new RangeError(`The kind ${kind.name} has nothing for the ${split} split`);
 };
 
+/** The kinds that may follow `first` in a request of the split. */
+const followersOf = (first: CallKind, split: SmartHomeSplit): readonly CallKind[] =>
+  callKinds.filter((second) => second !== first && isTestPair(first, second) === (split === "test"));
+
 const kindsOf = (split: SmartHomeSplit, random: () => number): readonly CallKind[] => {
-  const first = randomItem(random, callKinds);
-  if (random() >= pairShare[split]) return [first];
-  const seconds = callKinds.filter((kind) => kind !== first && isTestPair(first, kind) === (split === "test"));
-  return seconds.length === 0 ? [first] : [first, randomItem(random, seconds)];
+  if (random() >= pairShare[split]) return [randomItem(random, callKinds)];
+  const firsts = callKinds.filter((kind) => followersOf(kind, split).length > 0);
+  const first = randomItem(random, firsts);
+  return [first, randomItem(random, followersOf(first, split))];
 };
 
 const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
@@ -83,7 +87,7 @@ const makeExample = (split: SmartHomeSplit, random: () => number): SmartHomeExam
 /**
  * Requests of a split, all different, the same ones for the same seed. Every call of a test request holds a value or
  * a combination of values that training never shows, and half of the test requests join two kinds that training
- * never joins. Errors: RangeError where the grammar has fewer different requests than `rows`.
+ * never joins. Errors: RangeError where the grammar runs out of new requests.
  */
 export const generateSmartHome = (options: {
   readonly split: SmartHomeSplit;
@@ -93,9 +97,11 @@ export const generateSmartHome = (options: {
   const { split, rows, seed } = options;
   const random = seededRandom(mixSeed(seed, "smart-home", split));
   const examples = new Map<string, SmartHomeExample>();
-  for (let tries = 0; examples.size < rows; tries += 1) {
-    if (tries > 20 * rows + maximumTries) throw new RangeError(`The grammar has fewer than ${rows} ${split} requests`);
+  let repeats = 0;
+  while (examples.size < rows) {
     const example = makeExample(split, random);
+    repeats = examples.has(example.request) ? repeats + 1 : 0;
+    if (repeats > maximumTries) throw new RangeError(`The grammar has hardly more than ${examples.size} requests`);
     examples.set(example.request, example);
   }
   return [...examples.values()];

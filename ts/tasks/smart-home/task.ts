@@ -25,7 +25,7 @@ export const smartHome: Task<SmartHomeExample> = {
   chance: 0,
   labels: [],
   metric: "exact-match",
-  maxNewTokens: 96,
+  maxNewTokens: 64,
   load: ({ split, rows, seed = 0 }) => {
     checkSplit(smartHome, split);
     const side = split === "test" ? "test" : "train";

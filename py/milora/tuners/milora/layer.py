@@ -66,7 +66,8 @@ class MiloraLinear(nn.Module, BaseTunerLayer):
 
     def update_layer(self, adapter_name: str, settings: ExpertSettings, inference_mode: bool) -> None:
         """Adds an adapter: A Kaiming-uniform, B zero, drawn on the CPU so that a seed means the same everywhere."""
-        base = self.get_base_layer()
+        # Any linear module, of a quantisation backend too: only these attributes are needed.
+        base: Any = self.get_base_layer()
         weight: Tensor = base.weight
         dtype = trainable_dtype(weight.dtype)
         down = torch.empty(settings.rank, int(base.in_features), dtype=dtype, device="cpu")

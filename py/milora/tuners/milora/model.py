@@ -89,7 +89,7 @@ class MiloraModel(BaseTuner):
                 gate=config.gate,
                 normalize=config.router_input == "normalized",
             )
-            base = target.get_base_layer() if isinstance(target, BaseTunerLayer) else target
+            base: Any = target.get_base_layer() if isinstance(target, BaseTunerLayer) else target
             router.update_layer(adapter_name, settings, base.weight, config.inference_mode)
         return router
 
@@ -106,8 +106,15 @@ class MiloraModel(BaseTuner):
             "Use it unmerged, or take it off with unload().",
         )
 
-    def _unload_and_optionally_merge(self, *args: Any, **kwargs: Any) -> nn.Module:
-        model = super()._unload_and_optionally_merge(*args, **kwargs)
+    def _unload_and_optionally_merge(
+        self,
+        merge: bool = True,
+        progressbar: bool = False,
+        safe_merge: bool = False,
+        adapter_names: list[str] | None = None,
+    ) -> Any:
+        super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
+        model = self.model
         for layer in list(model.modules()):
             router = getattr(layer, ROUTER_ATTRIBUTE, None)
             if isinstance(router, MiloraRouter):

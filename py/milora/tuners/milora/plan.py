@@ -11,8 +11,14 @@ from milora.tuners.milora.config import ExpertPlan, MiloraConfig
 _SHOWN_PROBLEMS = 5
 
 
-def check_plan(model: nn.Module, adapter: str, config: MiloraConfig) -> None:
+def check_plan(model: nn.Module, adapter: str, config: MiloraConfig, made_for: str | None = None) -> None:
     """Raises where the model lacks a planned module or has it in another size.
+
+    Args:
+        model: The causal language model, with or without adapters.
+        adapter: The adapter's name, for the message.
+        config: The plan.
+        made_for: The model that the adapter was made for, for the message.
 
     Raises:
         MiloraError: ``adapter/mismatch``, which names the adapter, the modules, what was found and what is expected.
@@ -32,7 +38,7 @@ def check_plan(model: nn.Module, adapter: str, config: MiloraConfig) -> None:
     if problems:
         shown = " ".join(problems[:_SHOWN_PROBLEMS])
         more = f" And {len(problems) - _SHOWN_PROBLEMS} more." if len(problems) > _SHOWN_PROBLEMS else ""
-        base = f" It was made for {config.base_model_name_or_path}." if config.base_model_name_or_path else ""
+        base = f" It was made for {made_for}." if made_for else ""
         raise MiloraError(
             "adapter/mismatch",
             f"Adapter {adapter!r} does not fit this model. {shown}{more}{base}",
@@ -55,5 +61,6 @@ def _expert_problem(module: nn.Module | None, path: str, expert: ExpertPlan) -> 
 
 def _hidden_size(model: nn.Module) -> int | None:
     config = getattr(model, "config", None)
-    text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    read_text_config = getattr(config, "get_text_config", None)
+    text_config = read_text_config() if read_text_config is not None else config
     return getattr(text_config, "hidden_size", None)

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from milora.errors import MiloraError
 from milora.routing.context import RoutingContext
 from milora.routing.decision import LayerDecision, cached_decision, keep_decision
 from milora.routing.gates import Gate, expert_probabilities, top_k_gates
 from milora.routing.hooks import find_cache, refuse_reentrant_checkpointing
-from milora.routing.pooler import attention_pool, normalize_states, router_precision
+from milora.routing.pooler import attention_pool, normalizing_scale, router_precision
 from milora.routing.rational import gelu_coefficients, rational
 from milora.tuners.milora.layer import LayerDecisions, trainable_dtype
 
@@ -111,29 +112,39 @@ class MiloraRouter(nn.Module, BaseTunerLayer):
             if cache is not None and self.context.is_filled(cache, self.layer_index):
                 self.decisions[adapter] = self._continue(adapter, cache, hidden_BTD.shape[0])
             else:
-                self.decisions[adapter] = self._decide(adapter, cache, hidden_BTD)
+                # Where the layer is checkpointed, so is its router: it would hold a float32 copy of the states.
+                recompute = layer.training and bool(getattr(layer, "gradient_checkpointing", False))
+                self.decisions[adapter] = self._decide(adapter, cache, hidden_BTD, recompute)
 
     def probabilities(self, adapter: str, hidden_BTD: Tensor, prompt_mask_BT: Tensor) -> Tensor:
         """The softmax over the experts, [B, E], from the states that enter the layer."""
         hidden_BTD = router_precision(hidden_BTD)
-        if self.milora_prompt_settings[adapter].normalize:
-            hidden_BTD = normalize_states(hidden_BTD)
+        scale_BT = normalizing_scale(hidden_BTD) if self.milora_prompt_settings[adapter].normalize else None
 
         def weight(container: nn.ParameterDict) -> Tensor:
-            return container[adapter].to(device=hidden_BTD.device, dtype=hidden_BTD.dtype)
+            # A copy, for its alignment: a tensor that lies in a mapped file at an odd address gives other last bits in
+            # a CPU's matrix product, so that an adapter's choice could depend on the way it was loaded.
+            return container[adapter].to(device=hidden_BTD.device, dtype=hidden_BTD.dtype, copy=True)
 
-        pooled_BD = attention_pool(hidden_BTD, prompt_mask_BT, weight(self.milora_prompt_pool))
+        pooled_BD = attention_pool(hidden_BTD, prompt_mask_BT, weight(self.milora_prompt_pool), scale_BT)
         activated_BD = rational(
             pooled_BD, weight(self.milora_prompt_numerator), weight(self.milora_prompt_denominator)
         )
         return expert_probabilities(activated_BD, weight(self.milora_prompt_projection))
 
-    def _decide(self, adapter: str, cache: object | None, hidden_BTD: Tensor) -> LayerDecision:
+    def _decide(self, adapter: str, cache: object | None, hidden_BTD: Tensor, recompute: bool) -> LayerDecision:
         settings = self.milora_prompt_settings[adapter]
+        prompt_mask_BT = self.context.prompt_mask(hidden_BTD)
         device_type = hidden_BTD.device.type
         # Autocast would take the products in bf16; the router's arithmetic is float32.
         with torch.autocast(device_type=device_type, enabled=False):
-            probabilities_BE = self.probabilities(adapter, hidden_BTD, self.context.prompt_mask(hidden_BTD))
+            if recompute and torch.is_grad_enabled():
+                probabilities_BE = checkpoint(
+                    self.probabilities, adapter, hidden_BTD, prompt_mask_BT, use_reentrant=False
+                )
+                assert isinstance(probabilities_BE, Tensor)
+            else:
+                probabilities_BE = self.probabilities(adapter, hidden_BTD, prompt_mask_BT)
             gates_BE = top_k_gates(probabilities_BE, settings.top_k, settings.gate)
         self.context.note(adapter, self.layer_index, probabilities_BE, gates_BE)
         if cache is not None:
