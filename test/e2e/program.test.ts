@@ -106,15 +106,32 @@ describe("milora, with Python", () => {
   it("refuses a decoder that it does not know with the list of its linear modules", async () => {
     const folder = join(await temporaryFolder(), "neox");
     mkdirSync(folder);
-    const config = { model_type: "gpt_neox", architectures: ["GPTNeoXForCausalLM"], hidden_size: 32, num_hidden_layers: 2,
-      num_attention_heads: 4, intermediate_size: 64, vocab_size: 100 };
+    const config = {
+      model_type: "gpt_neox",
+      architectures: ["GPTNeoXForCausalLM"],
+      hidden_size: 32,
+      num_hidden_layers: 2,
+      num_attention_heads: 4,
+      intermediate_size: 64,
+      vocab_size: 100,
+    };
     writeFileSync(join(folder, "config.json"), JSON.stringify(config));
     const refused = await runProgram(["params", folder, "--json"]);
     expect(refused.exitCode).toBe(2);
     expect(jsonOf(refused)).toMatchObject({ error: { code: "model/unsupported" } });
     expect(refused.stderr).toContain("attention.query_key_value");
     const names = JSON.stringify({ qkv: "attention.query_key_value", down: "mlp.dense_4h_to_h" });
-    const named = await runProgram(["params", folder, "--json", "--set", `moduleNames=${names}`, "--set", "topK=1", "--set", "rank=2"]);
+    const named = await runProgram([
+      "params",
+      folder,
+      "--json",
+      "--set",
+      `moduleNames=${names}`,
+      "--set",
+      "topK=1",
+      "--set",
+      "rank=2",
+    ]);
     expect(jsonOf(named)).toMatchObject({ adapter: 2 * 2 * (32 + 96 + 64 + 32) });
   });
 
@@ -130,6 +147,9 @@ describe("milora, with Python", () => {
 
   it("checks the machine", async () => {
     const result = await runProgram(["doctor", "--json"]);
-    expect(jsonOf(result)).toMatchObject({ ok: true, checks: expect.arrayContaining([expect.objectContaining({ name: "device" })]) });
+    expect(jsonOf(result)).toMatchObject({
+      ok: true,
+      checks: expect.arrayContaining([expect.objectContaining({ name: "device" })]),
+    });
   });
 });

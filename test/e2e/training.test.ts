@@ -21,15 +21,27 @@ interface RunInput {
 }
 
 /** A spec on the tiny model, in a folder of its own; float32, so that results can be compared bit for bit. */
-const specFile = async ({ method = { kind: "milora", rank: 4 }, train = {}, rows = 60 }: RunInput = {}): Promise<string> => {
+const specFile = async ({
+  method = { kind: "milora", rank: 4 },
+  train = {},
+  rows = 60,
+}: RunInput = {}): Promise<string> => {
   const folder = await temporaryFolder();
-  const row = (index: number) => JSON.stringify({ prompt: `What follows ${index}? ${"so ".repeat(index % 7)}`, answer: ` ${index + 1}` });
+  const row = (index: number) =>
+    JSON.stringify({ prompt: `What follows ${index}? ${"so ".repeat(index % 7)}`, answer: ` ${index + 1}` });
   writeFileSync(join(folder, "train.jsonl"), Array.from({ length: rows }, (_, index) => row(index)).join("\n"));
   const spec = {
     model: model.folder,
     method,
     data: { train: join(folder, "train.jsonl") },
-    train: { batchSize: 4, dtype: "float32", device: "cpu", learningRate: 1e-3, activationLearningRate: 1e-4, ...train },
+    train: {
+      batchSize: 4,
+      dtype: "float32",
+      device: "cpu",
+      learningRate: 1e-3,
+      activationLearningRate: 1e-4,
+      ...train,
+    },
   };
   const file = join(folder, "spec.json");
   writeFileSync(file, JSON.stringify(spec));
@@ -56,7 +68,9 @@ const eventsOf = (run: string): readonly { readonly type: string; readonly step?
     .map((line) => JSON.parse(line));
 
 const weightSteps = (run: string): readonly number[] =>
-  eventsOf(run).flatMap(({ type, step, kind }) => (type === "step" && kind === "weights" && step !== undefined ? [step] : []));
+  eventsOf(run).flatMap(({ type, step, kind }) =>
+    type === "step" && kind === "weights" && step !== undefined ? [step] : [],
+  );
 
 /** Starts a run and calls `act` with its process once the record holds a step of at least `step`. */
 const interrupt = async (args: readonly string[], run: string, step: number, signal: "SIGKILL" | "SIGINT") => {
@@ -136,7 +150,16 @@ describe("milora train", () => {
     const run = join(await temporaryFolder(), "run");
     const spec = await specFile({ train: { maxSteps: 1 } });
     expect((await runProgram(["train", spec, "--out", run])).exitCode).toBe(0);
-    const args = ["generate", "--model", "smollm2-135m", "--adapter", `a=${join(run, "adapter")}`, "--prompt", "Hi", "--json"];
+    const args = [
+      "generate",
+      "--model",
+      "smollm2-135m",
+      "--adapter",
+      `a=${join(run, "adapter")}`,
+      "--prompt",
+      "Hi",
+      "--json",
+    ];
     const result = await runProgram(args);
     expect(result.exitCode).toBe(2);
     expect(jsonOf(result)).toMatchObject({ error: { code: "adapter/mismatch" } });

@@ -36,7 +36,17 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("README", () => {
   it("has a TypeScript script that compiles and fine-tunes", async () => {
-    const options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--types", "node", "--skipLibCheck"];
+    const options = [
+      "--noEmit",
+      "--strict",
+      "--module",
+      "nodenext",
+      "--target",
+      "es2022",
+      "--types",
+      "node",
+      "--skipLibCheck",
+    ];
     await execa("npx", ["tsc", "--ignoreConfig", ...options, join(folder, "train.ts")], { cwd: packageRoot });
     const { stdout } = await execa("node", ["--import", "tsx", "train.ts"], { cwd: folder, timeout: 280_000 });
     expect(stdout).toMatch(/step 10: dev perplexity \d+\.\d+/);

@@ -209,9 +209,7 @@ export const ops = {
   scoreChoices: {
     input: z.object({
       rows: z
-        .array(
-          z.object({ prompt: z.string(), chat: z.boolean().default(false), choices: z.array(z.string()).min(1) }),
-        )
+        .array(z.object({ prompt: z.string(), chat: z.boolean().default(false), choices: z.array(z.string()).min(1) }))
         .min(1),
       adapter: adapterOrNull,
       microBatch: count.min(1).default(32),

@@ -40,10 +40,7 @@ export class ProcessWatch {
       const drained = Promise.all([closeOf(proc.stdout), closeOf(proc.stderr)]);
       proc.once("exit", (code, signal) => {
         const timer = setTimeout(() => settle(code, signal), drainMs);
-        void drained.then(() => {
-          clearTimeout(timer);
-          settle(code, signal);
-        });
+        void drained.then(() => settle(code, signal)).finally(() => clearTimeout(timer));
       });
     });
     proc.once("disconnect", () => this.#onDisconnect());

@@ -37,7 +37,9 @@ export const printError = (error: unknown, json: boolean): number => {
   }
   if (json) {
     const { file, line, path, found, allowed, hint, problems } = known ? error : {};
-    process.stdout.write(`${JSON.stringify({ error: { code, message, file, line, path, found, allowed, hint, problems } })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ error: { code, message, file, line, path, found, allowed, hint, problems } })}\n`,
+    );
   }
   return exitCodeOf(error);
 };
@@ -48,7 +50,9 @@ export const table = (rows: readonly (readonly string[])[]): readonly string[] =
   const numeric = /^[-+]?[\d.,]+( ?%)?$/;
   return rows.map((row) =>
     row
-      .map((cell, column) => (numeric.test(cell) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
+      .map((cell, column) =>
+        numeric.test(cell) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+      )
       .join("  ")
       .trimEnd(),
   );

@@ -40,7 +40,9 @@ const registerEnvironment = (program: Command): void => {
   withJson(program.command("doctor").description("check Node, Python, packages, device and disk")).action(
     run(async () => (await import("./commands/doctor.js")).doctor),
   );
-  withJson(program.command("quickstart").description("fine-tune a small real model on a built-in task, before and after"))
+  withJson(
+    program.command("quickstart").description("fine-tune a small real model on a built-in task, before and after"),
+  )
     .option("--out <dir>", "the run's folder")
     .option("--seed <n>", "seed of data and training", number, 0)
     .action(run(async () => (await import("./commands/quickstart.js")).quickstart));
@@ -50,7 +52,9 @@ const registerEnvironment = (program: Command): void => {
 };
 
 const registerTraining = (program: Command): void => {
-  withJson(program.command("params <model>").description("count what a method trains and activates; no weights are read"))
+  withJson(
+    program.command("params <model>").description("count what a method trains and activates; no weights are read"),
+  )
     .option("--method <kind>", "milora or lora", "milora")
     .option("--set <path=value>", "a field of the method, such as rank=8 (repeatable)", collect)
     .action(run(async () => (await import("./commands/params.js")).params));

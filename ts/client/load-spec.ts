@@ -28,7 +28,11 @@ const readModule = async (file: string): Promise<unknown> => {
   // A file that node takes for CommonJS arrives with its exports one level deeper.
   if (isRecord(value) && "__esModule" in value) value = value["default"];
   if (value === undefined)
-    throw new MiloraError("input/invalid-spec", `${file} has no default export; a spec module exports its spec as default.`, { file });
+    throw new MiloraError(
+      "input/invalid-spec",
+      `${file} has no default export; a spec module exports its spec as default.`,
+      { file },
+    );
   return value;
 };
 
@@ -60,14 +64,22 @@ export const applyAssignments = (value: unknown, assignments: readonly string[])
     const path = assignment.slice(0, Math.max(at, 0)).split(".");
     const last = path.pop() ?? "";
     if (at <= 0 || last === "")
-      throw new MiloraError("input/invalid-spec", `--set ${assignment}: allowed is path=value, such as train.epochs=2.`, { found: assignment });
+      throw new MiloraError(
+        "input/invalid-spec",
+        `--set ${assignment}: allowed is path=value, such as train.epochs=2.`,
+        { found: assignment },
+      );
     let target = result;
     for (const key of path) {
       if (isRecord(target) && !(key in target)) target[key] = {};
       target = isRecord(target) ? target[key] : undefined;
     }
     if (!isRecord(target))
-      throw new MiloraError("input/invalid-spec", `--set ${assignment}: ${path.join(".") || "the spec"} is not an object.`, { found: assignment });
+      throw new MiloraError(
+        "input/invalid-spec",
+        `--set ${assignment}: ${path.join(".") || "the spec"} is not an object.`,
+        { found: assignment },
+      );
     target[last] = parseValue(assignment.slice(at + 1));
   }
   return result;

@@ -19,7 +19,13 @@ import { startRun, type TrainRun } from "../train/run-handle.js";
 import { createTrainer, type Trainer } from "../train/trainer.js";
 import { loadTrainingData, writeTrainingData } from "../train/training-data.js";
 import { AdapterNames } from "./adapter-names.js";
-import { openOptionsSchema, sessionRunSchema, type OpenOptions, type SessionRunInput, type TrainInput } from "./options.js";
+import {
+  openOptionsSchema,
+  sessionRunSchema,
+  type OpenOptions,
+  type SessionRunInput,
+  type TrainInput,
+} from "./options.js";
 import { createModelSession, type ModelSession, type SessionHooks } from "./session.js";
 import { trainProgress } from "./train-progress.js";
 
@@ -106,7 +112,11 @@ export class Milora {
     const { method, data, train } = parseWith(sessionRunSchema, spec, { what: "The spec" });
     const { device, dtype, attention } = this.#options;
     const session = { device, attention, dtype: dtype === "float16" ? "auto" : dtype } as const;
-    return parseWith(runSchema, { model: this.#options.model, method, data, train: { ...train, ...session } }, { what: "The spec" });
+    return parseWith(
+      runSchema,
+      { model: this.#options.model, method, data, train: { ...train, ...session } },
+      { what: "The spec" },
+    );
   }
 
   /** Rows that a Python iterable holds are written to a file once; a spec names files. */
@@ -195,7 +205,10 @@ export class Milora {
   }
 
   /** Generates a text a request; requests of several tenants may be mixed. */
-  async generate(requests: readonly GenerateRequest[], options: GenerateOptions = {}): Promise<readonly GeneratedText[]> {
+  async generate(
+    requests: readonly GenerateRequest[],
+    options: GenerateOptions = {},
+  ): Promise<readonly GeneratedText[]> {
     const names = await this.#names();
     const texts = await generateTexts({
       ...options,
@@ -239,5 +252,7 @@ export class Milora {
  * first needed.
  * @throws MiloraError `input/invalid-spec` for wrong options.
  */
-export const openMilora = async (options: z.input<typeof openOptionsSchema>, hooks: SessionHooks = {}): Promise<Milora> =>
-  new Milora(parseWith(openOptionsSchema, options, { what: "The options of openMilora" }), hooks);
+export const openMilora = async (
+  options: z.input<typeof openOptionsSchema>,
+  hooks: SessionHooks = {},
+): Promise<Milora> => new Milora(parseWith(openOptionsSchema, options, { what: "The options of openMilora" }), hooks);

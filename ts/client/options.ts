@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { dataSchema, fileData } from "../spec/data.js";
+import { dataSchema, type FileDataInput } from "../spec/data.js";
 import { methodSchema } from "../spec/method.js";
 import { trainSchema } from "../spec/train.js";
 
@@ -26,7 +26,7 @@ export type SessionRunInput = z.input<typeof sessionRunSchema>;
 /** Rows held by Python: an iterable of `{prompt, answer}` or `{messages}` mappings, as a raw proxy. */
 export interface PythonRows {
   readonly python: unknown;
-  readonly dev?: z.input<typeof fileData>["dev"];
+  readonly dev?: FileDataInput["dev"];
   readonly format?: "plain" | "chat";
   readonly limit?: number;
 }

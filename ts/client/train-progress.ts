@@ -29,7 +29,13 @@ export const trainProgress = (stream: ProgressStream): ((event: TrainEvent) => v
             `${train} training rows, ${dev} dev rows (${event.devSource}), ${event.steps} steps\n`,
         );
         startedAt = performance.now();
-        progress = createProgress({ stream, label: "step", total: event.steps, unit: "step", start: event.resumedAt ?? 0 });
+        progress = createProgress({
+          stream,
+          label: "step",
+          total: event.steps,
+          unit: "step",
+          start: event.resumedAt ?? 0,
+        });
         break;
       }
       case "step":

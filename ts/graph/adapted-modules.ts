@@ -25,5 +25,8 @@ export const selectModules = (graph: ModelGraph, wanted: readonly string[] | und
 };
 
 /** The last components of the adapted modules' paths, in order: what PEFT matches modules by. */
-export const targetModules = (graph: ModelGraph): readonly string[] =>
-  [...new Set(graph.layers.flatMap((layer) => layer.modules.map(({ module }) => module.slice(module.lastIndexOf(".") + 1))))];
+export const targetModules = (graph: ModelGraph): readonly string[] => [
+  ...new Set(
+    graph.layers.flatMap((layer) => layer.modules.map(({ module }) => module.slice(module.lastIndexOf(".") + 1))),
+  ),
+];

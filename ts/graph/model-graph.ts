@@ -91,8 +91,9 @@ const byNames = (
       : [{ name, module, inFeatures: linear.inFeatures, outFeatures: linear.outFeatures }];
   });
 
-const linearList = (described: DescribedModel): readonly string[] =>
-  [...new Set(described.layers.flatMap((layer) => layer.linears.map((linear) => linear.name)))];
+const linearList = (described: DescribedModel): readonly string[] => [
+  ...new Set(described.layers.flatMap((layer) => layer.linears.map((linear) => linear.name))),
+];
 
 const checkModuleNames = (described: DescribedModel, moduleNames: Readonly<Record<string, string>>): void => {
   const known = linearList(described);
@@ -132,5 +133,6 @@ export const resolveGraph = (
 };
 
 /** The names of the modules that occur in any layer, in order of first appearance. */
-export const moduleNamesOf = (graph: ModelGraph): readonly string[] =>
-  [...new Set(graph.layers.flatMap((layer) => layer.modules.map((module) => module.name)))];
+export const moduleNamesOf = (graph: ModelGraph): readonly string[] => [
+  ...new Set(graph.layers.flatMap((layer) => layer.modules.map((module) => module.name))),
+];

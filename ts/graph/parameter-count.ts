@@ -42,10 +42,7 @@ export const activatedCount = (sizes: readonly (readonly number[])[], topK: numb
 };
 
 /** Parameters by module name over all layers. */
-export const countByModule = (
-  graph: ModelGraph,
-  size: (module: GraphModule) => number,
-): ParameterCount["modules"] => {
+export const countByModule = (graph: ModelGraph, size: (module: GraphModule) => number): ParameterCount["modules"] => {
   const totals = new Map<string, { layers: number; parameters: number }>();
   for (const module of graph.layers.flatMap((layer) => layer.modules)) {
     const total = totals.get(module.name) ?? { layers: 0, parameters: 0 };

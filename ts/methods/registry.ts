@@ -6,9 +6,6 @@ import { lora } from "./lora.js";
 import type { MethodCapabilities, MethodDefinition } from "./method.js";
 import { milora } from "./milora.js";
 
-/** The fine-tuning methods by kind. */
-export const methods = { milora, lora } as const;
-
 /** A method with its settings, resolved against one model. */
 export interface ResolvedMethod {
   readonly label: string;

@@ -49,7 +49,9 @@ const evaluationLines = (events: readonly TrainEvent[]): readonly string[] => {
           "Share of each expert as the most probable one, over layers and dev prompts:",
           "",
           `| ${Object.keys(shares).join(" | ")} |`,
-          `|${Object.keys(shares).map(() => " ---: |").join("")}`,
+          `|${Object.keys(shares)
+            .map(() => " ---: |")
+            .join("")}`,
           `| ${Object.values(shares).map(percent).join(" | ")} |`,
         ];
   return [

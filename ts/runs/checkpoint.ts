@@ -1,5 +1,15 @@
 import { createHash } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { MiloraError } from "../errors.js";
@@ -71,18 +81,24 @@ export const writeCheckpoint = async (
 const diskError = (error: unknown, folder: string): unknown => {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   if (code !== "ENOSPC" && code !== "EROFS" && code !== "EACCES") return error;
-  return new MiloraError("run/disk", `The checkpoint ${folder} could not be written (${String(code)}); older ones are whole.`, {
-    file: folder,
-    cause: error,
-    hint: "Make room or choose another folder with --out, then go on with --resume.",
-  });
+  return new MiloraError(
+    "run/disk",
+    `The checkpoint ${folder} could not be written (${code}); older ones are whole.`,
+    {
+      file: folder,
+      cause: error,
+      hint: "Make room or choose another folder with --out, then go on with --resume.",
+    },
+  );
 };
 
 const readLoopState = (folder: string): LoopState | undefined => {
   const file = join(folder, loopFile);
   if (!existsSync(file)) return undefined;
   try {
-    const { state, sha256 } = z.object({ state: z.string(), sha256: z.string() }).parse(JSON.parse(readFileSync(file, "utf8")));
+    const { state, sha256 } = z
+      .object({ state: z.string(), sha256: z.string() })
+      .parse(JSON.parse(readFileSync(file, "utf8")));
     return checksum(state) === sha256 ? loopStateSchema.parse(JSON.parse(state)) : undefined;
   } catch {
     // A garbled file is the same as none: the checkpoint is not whole.
@@ -91,7 +107,9 @@ const readLoopState = (folder: string): LoopState | undefined => {
 };
 
 /** The newest whole checkpoint of a run, if any; unfinished ones are passed over. */
-export const newestCheckpoint = (checkpoints: string): { readonly folder: string; readonly state: LoopState } | undefined => {
+export const newestCheckpoint = (
+  checkpoints: string,
+): { readonly folder: string; readonly state: LoopState } | undefined => {
   if (!existsSync(checkpoints)) return undefined;
   const steps = readdirSync(checkpoints)
     .map(stepOf)
@@ -108,7 +126,10 @@ export const newestCheckpoint = (checkpoints: string): { readonly folder: string
 /** Removes all but the `keep` newest checkpoints, and what killed saves left. */
 export const pruneCheckpoints = (checkpoints: string, keep: number): void => {
   const names = readdirSync(checkpoints);
-  const steps = names.map(stepOf).filter((step) => !Number.isNaN(step)).toSorted((a, b) => b - a);
+  const steps = names
+    .map(stepOf)
+    .filter((step) => !Number.isNaN(step))
+    .toSorted((a, b) => b - a);
   for (const step of steps.slice(keep)) rmSync(join(checkpoints, `step-${step}`), { recursive: true, force: true });
   for (const name of names.filter((entry) => entry.endsWith(".partial")))
     rmSync(join(checkpoints, name), { recursive: true, force: true });

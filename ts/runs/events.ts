@@ -10,7 +10,12 @@ export type TrainEvent =
       readonly device: string;
       readonly dtype: string;
       readonly trainable: number;
-      readonly rows: { readonly train: number; readonly dev: number; readonly dropped: number; readonly truncated: number };
+      readonly rows: {
+        readonly train: number;
+        readonly dev: number;
+        readonly dropped: number;
+        readonly truncated: number;
+      };
       /** Where the dev rows come from. */
       readonly devSource: string;
       readonly steps: number;

@@ -52,7 +52,10 @@ export const createRunFolder = (root: string): RunFolder => {
 };
 
 export const writeManifest = (folder: RunFolder, manifest: Manifest): Promise<void> =>
-  writeFileAtomic(folder.manifest, `${JSON.stringify({ ...manifest, updated: new Date().toISOString() }, undefined, 2)}\n`);
+  writeFileAtomic(
+    folder.manifest,
+    `${JSON.stringify({ ...manifest, updated: new Date().toISOString() }, undefined, 2)}\n`,
+  );
 
 /**
  * Reads `run.json`.

@@ -9,7 +9,11 @@ const shared = {
     .enum(["plain", "chat"])
     .default("plain")
     .meta({ description: "`chat` puts a prompt into the checkpoint's chat template; chat rows always are." }),
-  limit: z.int().min(1).optional().meta({ description: "Training rows used, the first ones after the seeded shuffle." }),
+  limit: z
+    .int()
+    .min(1)
+    .optional()
+    .meta({ description: "Training rows used, the first ones after the seeded shuffle." }),
 };
 
 /** Rows of one of the built-in tasks. */
@@ -32,4 +36,5 @@ export const dataSchema = z.union([taskData, fileData]);
 
 export type TaskData = z.output<typeof taskData>;
 export type FileData = z.output<typeof fileData>;
+export type FileDataInput = z.input<typeof fileData>;
 export type DataSpec = z.output<typeof dataSchema>;

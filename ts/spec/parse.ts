@@ -58,11 +58,16 @@ const problemsOf = (issue: Issue, input: unknown, names: readonly string[]): rea
       (key) => `${pathText([...issue.path, key])}: this field is not known here.${suggestion(key, names)}`,
     );
   if (issue.code === "invalid_union" && issue.discriminator !== undefined) {
-    const path = [...issue.path.slice(0, issue.path.at(-1) === issue.discriminator ? -1 : undefined), issue.discriminator];
+    const path = [
+      ...issue.path.slice(0, issue.path.at(-1) === issue.discriminator ? -1 : undefined),
+      issue.discriminator,
+    ];
     const found = valueAt(input, path);
     const options = "options" in issue && Array.isArray(issue.options) ? issue.options.map(String) : [];
     const allowed = options.length > 0 ? ` Allowed: ${options.join(", ")}.` : "";
-    return [`${pathText(path)}: found ${shown(found)}.${suggestion(found, options.length > 0 ? options : names)}${allowed}`];
+    return [
+      `${pathText(path)}: found ${shown(found)}.${suggestion(found, options.length > 0 ? options : names)}${allowed}`,
+    ];
   }
   if (issue.code === "invalid_union") {
     const [best] = issue.errors.toSorted((a, b) => a.length - b.length);
@@ -90,9 +95,13 @@ export const parseWith = <Schema extends z.ZodType>(
   const problems = result.error.issues.flatMap((issue) => problemsOf(issue, value, names));
   const count = problems.length === 1 ? "one problem" : `${problems.length} problems`;
   const place = file === undefined ? what : `${what} ${file}`;
-  throw new MiloraError("input/invalid-spec", `${place} has ${count}:\n${problems.map((line) => `  - ${line}`).join("\n")}`, {
-    problems,
-    file,
-    path: pathText(result.error.issues[0]?.path ?? []),
-  });
+  throw new MiloraError(
+    "input/invalid-spec",
+    `${place} has ${count}:\n${problems.map((line) => `  - ${line}`).join("\n")}`,
+    {
+      problems,
+      file,
+      path: pathText(result.error.issues[0]?.path ?? []),
+    },
+  );
 };

@@ -12,13 +12,21 @@ export const trainSchema = z.strictObject({
     .min(0)
     .default(1e-6)
     .meta({ description: "Learning rate of the activations' coefficients (Θ); 0 = no Θ steps." }),
-  activationEvery: z.int().min(1).default(1).meta({ description: "Weight steps (Ω) between two activation steps (Θ)." }),
+  activationEvery: z
+    .int()
+    .min(1)
+    .default(1)
+    .meta({ description: "Weight steps (Ω) between two activation steps (Θ)." }),
   warmup: z.number().min(0).max(1).default(0.06).meta({ description: "Share of the steps with a rising rate." }),
   weightDecay: z.number().min(0).default(0),
   maxGradientNorm: z.number().positive().nullable().default(1).meta({ description: "null = no clipping." }),
   maxLength: z.int().min(8).default(768).meta({ description: "Tokens of a row, prompt and answer." }),
   evalEvery: z.int().min(1).default(200).meta({ description: "Steps between two dev perplexities." }),
-  patience: z.int().min(1).default(10).meta({ description: "Evaluations without a lower perplexity before the stop." }),
+  patience: z
+    .int()
+    .min(1)
+    .default(10)
+    .meta({ description: "Evaluations without a lower perplexity before the stop." }),
   checkpointEvery: z.int().min(1).default(200).meta({ description: "Steps between two checkpoints." }),
   keepCheckpoints: z.int().min(1).default(2),
   seed: z.int().min(0).default(0),

@@ -7,7 +7,14 @@ import type { ModelGraph } from "../graph/model-graph.js";
 import { newestCheckpoint, type LoopState } from "../runs/checkpoint.js";
 import { openEventLog } from "../runs/events.js";
 import { runFormatVersion, type Manifest } from "../runs/manifest.js";
-import { createRunFolder, readManifest, runFolder, writeManifest, writePlan, type RunFolder } from "../runs/run-folder.js";
+import {
+  createRunFolder,
+  readManifest,
+  runFolder,
+  writeManifest,
+  writePlan,
+  type RunFolder,
+} from "../runs/run-folder.js";
 import type { RunSpec } from "../spec/run.js";
 import type { RunControl, TrainResult } from "./run-handle.js";
 import { runLoop } from "./train.js";
@@ -26,7 +33,11 @@ export interface FineTuneOptions {
   readonly resume: boolean;
   readonly control: RunControl;
   /** Device, dtype and versions of the open session, for the record. */
-  readonly session: { readonly device: string; readonly dtype: string; readonly versions: Readonly<Record<string, string>> };
+  readonly session: {
+    readonly device: string;
+    readonly dtype: string;
+    readonly versions: Readonly<Record<string, string>>;
+  };
 }
 
 interface Opened {
@@ -35,7 +46,10 @@ interface Opened {
   readonly from: LoopState | undefined;
 }
 
-const rowFiles = (folder: RunFolder) => ({ train: join(folder.data, "train.jsonl"), dev: join(folder.data, "dev.jsonl") });
+const rowFiles = (folder: RunFolder) => ({
+  train: join(folder.data, "train.jsonl"),
+  dev: join(folder.data, "dev.jsonl"),
+});
 
 const openNew = async ({ backend, graph, spec, out }: FineTuneOptions): Promise<Opened> => {
   const method = resolveMethod(graph, spec.method);
@@ -44,7 +58,15 @@ const openNew = async ({ backend, graph, spec, out }: FineTuneOptions): Promise<
   const files = await writeTrainingData(data, folder.data);
   await writePlan(folder, method.config);
   const { format, devSource } = data;
-  const trainer = await createTrainer({ backend, adapter: adapterName, method, settings: spec.train, files, format, devSource });
+  const trainer = await createTrainer({
+    backend,
+    adapter: adapterName,
+    method,
+    settings: spec.train,
+    files,
+    format,
+    devSource,
+  });
   return { folder, trainer, from: undefined };
 };
 
@@ -59,10 +81,14 @@ const changedFields = (before: unknown, now: unknown, path = ""): readonly strin
 
 const checkResumable = (folder: RunFolder, manifest: Manifest, spec: RunSpec): void => {
   if (manifest.state === "finished")
-    throw new MiloraError("run/not-resumable", `The run in ${folder.root} is finished (${manifest.stoppedBy ?? "done"} at step ${manifest.step}).`, {
-      file: folder.root,
-      hint: "Start a new run to train longer.",
-    });
+    throw new MiloraError(
+      "run/not-resumable",
+      `The run in ${folder.root} is finished (${manifest.stoppedBy ?? "done"} at step ${manifest.step}).`,
+      {
+        file: folder.root,
+        hint: "Start a new run to train longer.",
+      },
+    );
   const changed = changedFields(manifest.spec, spec);
   if (changed.length > 0)
     throw new MiloraError(
@@ -80,13 +106,25 @@ const openResumed = async ({ backend, graph, spec, out }: FineTuneOptions): Prom
   const files = rowFiles(folder);
   const format = spec.data.format;
   const devSource = "the rows that the run was started with";
-  const trainer = await createTrainer({ backend, adapter: adapterName, method, settings: spec.train, files, format, devSource });
+  const trainer = await createTrainer({
+    backend,
+    adapter: adapterName,
+    method,
+    settings: spec.train,
+    files,
+    format,
+    devSource,
+  });
   const { train, dev } = trainer.rows;
   if (train.checksum !== manifest.data.train || dev.checksum !== manifest.data.dev)
-    throw new MiloraError("run/not-resumable", `The rows in ${folder.data} are not the ones that the run was started with.`, {
-      file: folder.data,
-      hint: "Put the files back as they were, or start a new run.",
-    });
+    throw new MiloraError(
+      "run/not-resumable",
+      `The rows in ${folder.data} are not the ones that the run was started with.`,
+      {
+        file: folder.data,
+        hint: "Put the files back as they were, or start a new run.",
+      },
+    );
   const checkpoint = newestCheckpoint(folder.checkpoints);
   if (checkpoint !== undefined) await trainer.restore(checkpoint.state, join(checkpoint.folder, "training"));
   return { folder, trainer, from: checkpoint?.state };
@@ -125,7 +163,10 @@ const tellStart = (options: FineTuneOptions, { folder, trainer, from }: Opened, 
     resumedAt: from?.step ?? null,
   });
   if (train.dropped.length > 0)
-    emit({ type: "warning", message: `${train.dropped.length} training row(s) dropped: their answer alone is too long.` });
+    emit({
+      type: "warning",
+      message: `${train.dropped.length} training row(s) dropped: their answer alone is too long.`,
+    });
 };
 
 /** One training run in its folder, new or resumed: opened, looped, recorded. */
@@ -133,7 +174,9 @@ export const fineTune = async (options: FineTuneOptions): Promise<TrainResult> =
   const resume = options.resume && existsSync(runFolder(options.out).manifest);
   const opened = resume ? await openResumed(options) : await openNew(options);
   const { folder, trainer, from } = opened;
-  const manifest = resume ? { ...readManifest(folder), state: "running" as const, error: null } : firstManifest(options, opened);
+  const manifest = resume
+    ? { ...readManifest(folder), state: "running" as const, error: null }
+    : firstManifest(options, opened);
   await writeManifest(folder, manifest);
   const log = openEventLog(folder.events, resume ? (from?.eventBytes ?? 0) : undefined);
   const { control } = options;
@@ -154,7 +197,14 @@ export const fineTune = async (options: FineTuneOptions): Promise<TrainResult> =
       tokensPerSecond,
     });
     await trainer.close();
-    return { folder: folder.root, adapter: folder.adapter, steps: state.step, stoppedBy, best: state.best, tokensPerSecond };
+    return {
+      folder: folder.root,
+      adapter: folder.adapter,
+      steps: state.step,
+      stoppedBy,
+      best: state.best,
+      tokensPerSecond,
+    };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     await writeManifest(folder, { ...manifest, state: "failed", step: trainer.step, error: message });

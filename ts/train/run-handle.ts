@@ -35,7 +35,10 @@ export interface TrainRun extends AsyncIterable<TrainEvent> {
  */
 export const startRun = (
   work: (control: RunControl) => Promise<TrainResult>,
-  options: { readonly signal?: AbortSignal | undefined; readonly onEvent?: ((event: TrainEvent) => void) | undefined } = {},
+  options: {
+    readonly signal?: AbortSignal | undefined;
+    readonly onEvent?: ((event: TrainEvent) => void) | undefined;
+  } = {},
 ): TrainRun => {
   const events: TrainEvent[] = [];
   const stopping = new AbortController();

@@ -61,7 +61,9 @@ const countNonFinite = ({ progress, emit }: Loop, figures: StepFigures): void =>
     throw new MiloraError(
       "training/non-finite",
       `Loss or gradient was not finite in ${nonFiniteLimit} steps in a row, up to step ${figures.step}.`,
-      { hint: "Lower train.learningRate or try train.dtype float32; the last checkpoint and the best adapter are kept." },
+      {
+        hint: "Lower train.learningRate or try train.dtype float32; the last checkpoint and the best adapter are kept.",
+      },
     );
 };
 

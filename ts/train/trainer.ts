@@ -121,7 +121,10 @@ export class Trainer {
   }
 
   /** One AdamW step on Ω: adapter modules, poolers and router projections. */
-  async weightsStep(batch: Batch, { learningRate = this.learningRate }: { readonly learningRate?: number } = {}): Promise<void> {
+  async weightsStep(
+    batch: Batch,
+    { learningRate = this.learningRate }: { readonly learningRate?: number } = {},
+  ): Promise<void> {
     await this.#backend.call("weightsStep", { data: "train", rows: [...batch.rows], learningRate });
     this.#step += 1;
     this.#pending.push({ step: this.#step, learningRate });

@@ -25,11 +25,15 @@ const limited = (rows: readonly Row[], limit: number | undefined, seed: number):
 
 const splitOff = (rows: readonly Row[], share: number, seed: number) => {
   if (rows.length < 2)
-    throw new MiloraError("data/empty", `A dev set can't be split off ${rows.length} training row(s); two are the least.`, {
-      found: String(rows.length),
-      allowed: "2 or more training rows, or a dev file",
-      path: "data.dev",
-    });
+    throw new MiloraError(
+      "data/empty",
+      `A dev set can't be split off ${rows.length} training row(s); two are the least.`,
+      {
+        found: String(rows.length),
+        allowed: "2 or more training rows, or a dev file",
+        path: "data.dev",
+      },
+    );
   const { train, dev } = splitRows(rows, { share, seed });
   return { train, dev, devSource: `${dev.length} of ${rows.length} training rows split off by seed ${seed}` };
 };

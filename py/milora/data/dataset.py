@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from milora.data.encoder import TextEncoder
+from milora.data.encoder import EMPTY_PROMPT, TextEncoder
 from milora.data.rows import TextRow
 from milora.data.token_row import TokenRow, fit_row
 from milora.errors import MiloraError
@@ -39,7 +39,11 @@ class Dataset:
 
 
 def build_dataset(encoder: TextEncoder, rows: Sequence[TextRow], max_length: int, on_step: OnStep) -> Dataset:
-    """Tokenises rows and fits each into ``max_length`` tokens."""
+    """Tokenises rows and fits each into ``max_length`` tokens.
+
+    Raises:
+        MiloraError: ``data/bad-row`` with the line for a prompt without a single token.
+    """
     fitted: list[TokenRow] = []
     num_start = len(encoder.start_ids)
     for begin in range(0, len(rows), _chunk):
@@ -47,8 +51,10 @@ def build_dataset(encoder: TextEncoder, rows: Sequence[TextRow], max_length: int
         chunk = rows[begin : begin + _chunk]
         prompts = [row.prompt for row in chunk]
         answers = encoder.answer_ids(prompts, [row.answer for row in chunk])
-        pairs = zip(encoder.prompt_ids(prompts), answers, strict=True)
-        fitted += [fit_row(prompt, answer, num_start, max_length) for prompt, answer in pairs]
+        for row, prompt, answer in zip(chunk, encoder.encode_prompts(prompts), answers, strict=True):
+            if not prompt:
+                raise MiloraError("data/bad-row", f"Line {row.line}: {EMPTY_PROMPT}", line=row.line)
+            fitted.append(fit_row(prompt, answer, num_start, max_length))
     on_step(len(rows), len(rows))
     return Dataset(tuple(fitted), _checksum(fitted))
 

@@ -17,6 +17,8 @@ from milora.errors import MiloraError
 _anchor = "\n"
 _probe = "a"
 
+EMPTY_PROMPT = "the prompt is empty, and this tokenizer has no beginning token to start from."
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -62,18 +64,18 @@ class TextEncoder:
             MiloraError: ``model/unsupported`` for a chat without a chat template, ``input/invalid-spec`` for a
                 prompt without a single token.
         """
+        encoded = self.encode_prompts(prompts)
+        for index, ids in enumerate(encoded):
+            if not ids:
+                raise MiloraError("input/invalid-spec", f"Prompt {index}: {EMPTY_PROMPT}", path=f"[{index}].prompt")
+        return encoded
+
+    def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """As :meth:`prompt_ids`, but an empty prompt without beginning token gives no ids."""
         texts = [prompt.text if prompt.messages is None else self._render(prompt.messages) for prompt in prompts]
         start = list(self.start_ids)
         # A template, or a user, may have written the beginning token as text.
-        encoded = [ids if ids[: len(start)] == start else start + ids for ids in self._encode(texts)]
-        for index, ids in enumerate(encoded):
-            if not ids:
-                raise MiloraError(
-                    "input/invalid-spec",
-                    f"Prompt {index} is empty, and this tokenizer has no beginning token to start from.",
-                    path=f"[{index}].prompt",
-                )
-        return encoded
+        return [ids if ids[: len(start)] == start else start + ids for ids in self._encode(texts)]
 
     def continuation_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of texts that follow a prompt: no beginning token, no space put before them, no end token."""

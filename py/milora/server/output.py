@@ -26,7 +26,8 @@ class LineWriter(io.TextIOBase):
         self._level = level
         self._original, self._emit = options
         self._lock = threading.RLock()
-        self._rest = ""
+        # print() writes a line and its end apart: what threads write at once must not mix.
+        self._rests: dict[int, str] = {}
 
     @property
     def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -45,11 +46,13 @@ class LineWriter(io.TextIOBase):
 
     def write(self, text: str, /) -> int:
         with self._lock:
-            *lines, rest = (self._rest + text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+            thread = threading.get_ident()
+            *lines, rest = (self._rests.pop(thread, "") + text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
             while len(rest) > MAX_LINE_CHARACTERS:
                 lines.append(rest[:MAX_LINE_CHARACTERS])
                 rest = rest[MAX_LINE_CHARACTERS:]
-            self._rest = rest
+            if rest:
+                self._rests[thread] = rest
             for line in lines:
                 self._send(line)
         return len(text)
@@ -57,8 +60,9 @@ class LineWriter(io.TextIOBase):
     def finish_line(self) -> None:
         """Sends what was written since the last line end."""
         with self._lock:
-            rest, self._rest = self._rest, ""
-            self._send(rest)
+            rests, self._rests = list(self._rests.values()), {}
+            for rest in rests:
+                self._send(rest)
 
     def _send(self, line: str) -> None:
         if line:

@@ -114,6 +114,20 @@ test("a JavaScript function called from a Python thread is refused, and nothing 
   expect(await session().call("call_adopted", { object: id, arguments: [] })).toEqual({ value: 1 });
 });
 
+test("ids of calls from Python and from JavaScript never meet", async () => {
+  const main = await session().python("__main__");
+  expect(Number(await main.bridge.executor.i)).toBeGreaterThanOrEqual(2 ** 40);
+  const operator = await session().python("operator");
+  const nested: Promise<unknown>[] = [];
+  const id = await session().adopt(async () => {
+    for (let value = 0; value < 60; value += 1) nested.push(operator.add(value, 1));
+    await Promise.all(nested);
+    return 42;
+  });
+  expect(await session().call("call_adopted", { object: id, arguments: [] })).toEqual({ value: 42 });
+  expect(await Promise.all(nested)).toEqual(Array.from({ length: 60 }, (_, value) => value + 1));
+});
+
 test("an error in a JavaScript function is an error of the operation", async () => {
   const id = await session().adopt(() => {
     throw new Error("from JavaScript");

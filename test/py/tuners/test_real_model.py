@@ -30,7 +30,7 @@ def base(smollm2: Path) -> Any:
 
 @pytest.fixture
 def model(base: Any, milora_plan: Callable[..., dict[str, Any]], randomize: Callable[..., None]) -> Any:
-    attached = attach_adapter(base, milora_plan(base, rank=8, alpha=8.0, top_k=3), "default")
+    attached: Any = attach_adapter(base, milora_plan(base, rank=8, alpha=8.0, top_k=3), "default")
     randomize(attached, "default", scale=0.02)
     yield attached.eval()
     attached.base_model.unload()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -234,3 +235,40 @@ def test_dropout_acts_in_training_only(
     with torch.no_grad():
         assert torch.equal(model.eval()(**inputs).logits, model(**inputs).logits)
         assert not torch.equal(model.train()(**inputs).logits, model(**inputs).logits)
+
+
+def test_the_model_moves_to_other_dtypes_and_through_pickle(model: Any) -> None:
+    inputs = batch()
+    with torch.no_grad():
+        expected = model(**inputs).logits
+        copied = pickle.loads(pickle.dumps(model))
+        assert torch.equal(copied(**inputs).logits, expected)
+        assert torch.equal(copied.generate(**inputs, max_new_tokens=3), model.generate(**inputs, max_new_tokens=3))
+        real = inputs["attention_mask"].bool()
+        assert torch.allclose(copied.double()(**inputs).logits[real], expected.double()[real], atol=1e-4)
+        copied.to(torch.bfloat16)
+        with context_of(copied).record() as record:
+            assert torch.isfinite(copied(**inputs).logits).all()
+        assert record.gates.dtype == torch.float32
+
+
+def test_router_keeps_float32_under_autocast(model: Any) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert recorded(model, **batch()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("routed", [False, True])
+def test_assisted_decoding_equals_greedy(
+    model: Any,
+    tiny_model: Callable[..., Any],
+    milora_plan: Callable[..., dict[str, Any]],
+    randomize: Callable[..., None],
+    routed: bool,
+) -> None:
+    assistant = tiny_model("llama", seed=1)
+    if routed:
+        randomize(attach_adapter(assistant, milora_plan(assistant), "other"), "other")
+    prompt = batch()["input_ids"][1:2]
+    greedy = model.generate(input_ids=prompt, max_new_tokens=8, do_sample=False)
+    assisted = model.generate(input_ids=prompt, max_new_tokens=8, do_sample=False, assistant_model=assistant)
+    assert torch.equal(assisted, greedy)

@@ -77,13 +77,15 @@ def _checkpoint(folder: Path, seed: int = 0) -> Path:
                 num_attention_heads=4,
                 num_key_value_heads=2,
                 max_position_embeddings=256,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
+                bos_token_id=_SPECIALS.index("<bos>"),
+                eos_token_id=_SPECIALS.index("<eos>"),
                 pad_token_id=None,
                 initializer_range=0.2,
                 tie_word_embeddings=False,
             )
         )
+    # States leave the last norm with a fixed length: a small random head could not be sure of any token.
+    model.lm_head.weight.data.mul_(4)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

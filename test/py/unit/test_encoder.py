@@ -11,9 +11,15 @@ from milora.errors import MiloraError
 TURN = Prompt.user("hi")
 
 
+def token_id(encoder: TextEncoder, token: str) -> int:
+    found = encoder.tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(found, int)
+    return found
+
+
 def test_one_beginning_token_with_and_without_a_chat_template(byte_level):
     encoder = TextEncoder(byte_level())
-    bos = encoder.tokenizer.bos_token_id
+    bos = token_id(encoder, "<bos>")
     for prompt in (Prompt("hi"), TURN, Prompt("<bos>hi")):
         (ids,) = encoder.prompt_ids([prompt])
         assert ids[0] == bos
@@ -56,7 +62,7 @@ def test_the_end_token_is_trained_although_it_is_the_pad_token(byte_level, silen
 
 def test_a_chat_answer_ends_with_the_end_of_its_turn(byte_level):
     encoder = TextEncoder(byte_level())
-    turn_end = encoder.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    turn_end = token_id(encoder, "<|im_end|>")
     plain, chat = encoder.answer_ids([Prompt("x"), TURN], ["yes", "yes"])
     assert plain[-1] == encoder.tokenizer.eos_token_id
     assert chat[-1] == turn_end
@@ -71,8 +77,15 @@ def test_a_chat_without_template_is_refused(byte_level):
 
 def test_an_empty_prompt_without_beginning_token_is_refused(byte_level):
     assert TextEncoder(byte_level()).prompt_ids([Prompt("")])[0]
-    with pytest.raises(MiloraError, match="Prompt 1 is empty"):
+    with pytest.raises(MiloraError, match="Prompt 1: the prompt is empty"):
         TextEncoder(byte_level(adds_bos=False)).prompt_ids([Prompt("a"), Prompt("")])
+
+
+def test_an_empty_prompt_in_a_file_names_its_line(byte_level, silent):
+    encoder = TextEncoder(byte_level(adds_bos=False))
+    with pytest.raises(MiloraError, match="Line 7") as caught:
+        build_dataset(encoder, [TextRow(Prompt("a"), "b", 6), TextRow(Prompt(""), "b", 7)], 99, silent)
+    assert caught.value.code == "data/bad-row"
 
 
 def test_no_second_space_before_a_continuation(sentence_piece):

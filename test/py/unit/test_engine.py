@@ -129,7 +129,9 @@ def test_one_overfitted_row_generates_its_answer_and_stops(world, silent):
         session = TrainingSession(active.model, "one", TrainingSettings(), world.encoder.pad_id)
         for step in range(250):
             session.step(dataset, [0], 0.03 * (1 - step / 250), "weights")
-    assert session.figures()[-1].loss < 0.01
+    loss = session.figures()[-1].loss
+    assert loss is not None
+    assert loss < 0.01
     (output,) = world.generate(("Who? ", "one"), new_tokens=40)
     assert (output.text, output.stopped) == ("me, of course", True)
     assert output.new_tokens == len(dataset.rows[0].answer_ids)

@@ -37,10 +37,11 @@ def test_every_problem_is_listed_with_its_path():
     with pytest.raises(MiloraError) as caught:
         validate_input("generate", payload)
     assert caught.value.code == "input/invalid-spec"
-    problems = "\n".join(caught.value.details["problems"])
+    problems = caught.value.details["problems"]
+    assert isinstance(problems, list)
+    assert len(problems) == 4
     for path in ("requests[0].prompt", "requests[1].adapter", "beams", "maxNewTokens"):
-        assert f"{path}:" in problems
-    assert len(caught.value.details["problems"]) == 4
+        assert any(problem.startswith(f"{path}: ") for problem in problems)
 
 
 def test_an_unknown_operation_is_named():

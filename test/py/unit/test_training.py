@@ -67,6 +67,7 @@ def test_the_head_at_answer_positions_gives_the_plain_loss(start, random_dataset
     for index, row in enumerate(dataset.rows):
         labels[index, len(row.prompt_ids) : row.length] = torch.tensor(row.answer_ids)
     context = routing_context(session.model)
+    assert context is not None
     with context.prompt(batch.prompt_mask):
         logits = answer_logits(session.model, batch)
         plain = session.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
@@ -220,7 +221,9 @@ def test_data_loss_is_the_sum_over_rows(start, random_dataset, silent):
     assert whole.routing.prompts == len(LENGTHS)
     assert all(sum(layer) == len(LENGTHS) for layer in whole.routing.argmax)
     assert all(sum(layer) == 2 * len(LENGTHS) for layer in whole.routing.chosen)
-    assert whole.routing.balance == pytest.approx(loss(ALL, 16).routing.balance, rel=1e-5)
+    other = loss(ALL, 16).routing
+    assert other is not None
+    assert whole.routing.balance == pytest.approx(other.balance, rel=1e-5)
     session.step(dataset, ALL, 0.0, "weights")
     assert session.figures()[0].balance == pytest.approx(whole.routing.balance, rel=1e-5)
 

@@ -26,7 +26,13 @@ const specWith = async (train: object): Promise<RunSpec> => {
   });
 };
 
-const start = ({ backend, spec, out, resume = false, onEvent }: {
+const start = ({
+  backend,
+  spec,
+  out,
+  resume = false,
+  onEvent,
+}: {
   readonly backend: Backend;
   readonly spec: RunSpec;
   readonly out: string;
@@ -54,7 +60,11 @@ describe("fineTune", () => {
     const backend = createFakeTraining({ devLosses: [1, 0.5, 0.8] });
     const spec = await specWith({ maxSteps: 6, evalEvery: 2, activationEvery: 2, checkpointEvery: 4 });
     const result = await start({ backend, spec, out }).result;
-    expect(result).toMatchObject({ steps: 6, stoppedBy: "max-steps", best: { step: 4, devPerplexity: Math.exp(0.5) } });
+    expect(result).toMatchObject({
+      steps: 6,
+      stoppedBy: "max-steps",
+      best: { step: 4, devPerplexity: Math.exp(0.5) },
+    });
     const calls = backend.calls.map(({ name }) => name);
     expect(calls.filter((name) => name === "weightsStep")).toHaveLength(6);
     expect(calls.filter((name) => name === "activationStep")).toHaveLength(3);
@@ -93,9 +103,14 @@ describe("fineTune", () => {
 
     const out = join(await temporaryFolder(), "run");
     const first = createFakeTraining();
-    const stopped = await start({ backend: first, spec, out, onEvent: (event, run) => {
-      if (event.type === "evaluation" && event.step === 3) run.stop("seen enough");
-    } }).result;
+    const stopped = await start({
+      backend: first,
+      spec,
+      out,
+      onEvent: (event, run) => {
+        if (event.type === "evaluation" && event.step === 3) run.stop("seen enough");
+      },
+    }).result;
     expect(stopped).toMatchObject({ stoppedBy: "seen enough", steps: 3 });
     const second = createFakeTraining();
     const resumed = await start({ backend: second, spec, out, resume: true }).result;
@@ -121,18 +136,32 @@ describe("fineTune", () => {
     const out = join(await temporaryFolder(), "run");
     const spec = await specWith({ maxSteps: 2 });
     const backend = createFakeTraining();
-    await start({ backend, spec, out, onEvent: (event, run) => {
-      if (event.type === "started") run.stop();
-    } }).result;
+    await start({
+      backend,
+      spec,
+      out,
+      onEvent: (event, run) => {
+        if (event.type === "started") run.stop();
+      },
+    }).result;
     await expect(start({ backend, spec, out }).result).rejects.toMatchObject({ code: "run/exists" });
     const changed = { ...spec, train: { ...spec.train, learningRate: 1 } };
     await expect(start({ backend, spec: changed, out, resume: true }).result).rejects.toMatchObject({
       code: "run/not-resumable",
       problems: ["train.learningRate: 0.0001 → 1"],
     });
-    const other = createFakeTraining({ handlers: { loadRows: () => ({
-      rows: 1, promptTokens: [3], answerTokens: [2], truncated: [], dropped: [], checksum: "other",
-    }) } });
+    const other = createFakeTraining({
+      handlers: {
+        loadRows: () => ({
+          rows: 1,
+          promptTokens: [3],
+          answerTokens: [2],
+          truncated: [],
+          dropped: [],
+          checksum: "other",
+        }),
+      },
+    });
     await expect(start({ backend: other, spec, out, resume: true }).result).rejects.toThrow(/not the ones/);
     await start({ backend, spec, out, resume: true }).result;
     await expect(start({ backend, spec, out, resume: true }).result).rejects.toThrow(/is finished/);

@@ -40,11 +40,21 @@ export const evaluateCommand = async (context: CommandContext, raw: object): Pro
   const options = parseWith(optionsSchema, raw, { what: "The options" });
   const { model, device, dtype, tasks, adapter, data: dir } = options;
   await using milora = await openSession({ model, device, dtype });
-  const { results } = await milora.evaluate({ ...options, tasks, adapter, dir, signal: context.signal, onProgress: taskProgress() });
+  const { results } = await milora.evaluate({
+    ...options,
+    tasks,
+    adapter,
+    dir,
+    signal: context.signal,
+    onProgress: taskProgress(),
+  });
   const run = adapter === undefined ? undefined : dirname(adapter);
   if (run !== undefined && existsSync(join(run, "run.json")))
     for (const result of results)
-      await writeFileAtomic(join(run, "results", `${result.task}-${result.scorer}.json`), `${JSON.stringify(result)}\n`);
+      await writeFileAtomic(
+        join(run, "results", `${result.task}-${result.scorer}.json`),
+        `${JSON.stringify(result)}\n`,
+      );
   if (options.outputs !== undefined) await writeFileAtomic(options.outputs, `${JSON.stringify({ results })}\n`);
   const short = results.map(({ rows: _rows, ...figures }) => figures);
   printResult(context, { results: short }, () => [

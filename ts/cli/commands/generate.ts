@@ -43,7 +43,10 @@ const namedAdapters = (adapters: readonly string[]): readonly { readonly name: s
   adapters.map((text) => {
     const at = text.indexOf("=");
     if (at <= 0 || at === text.length - 1)
-      throw new MiloraError("input/invalid-spec", `--adapter ${text}: allowed is name=folder, such as support=runs/a/adapter.`);
+      throw new MiloraError(
+        "input/invalid-spec",
+        `--adapter ${text}: allowed is name=folder, such as support=runs/a/adapter.`,
+      );
     return { name: text.slice(0, at), folder: text.slice(at + 1) };
   });
 

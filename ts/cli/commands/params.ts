@@ -13,10 +13,15 @@ const grouped = (value: number): string => value.toLocaleString("en");
 export const params = async (context: CommandContext, raw: object, model: string): Promise<void> => {
   const options = parseWith(optionsSchema, raw, { what: "The options" });
   const assignments = options.set.map((assignment) => assignment.replace(/^method\./, ""));
-  const method = parseWith(methodSchema, applyAssignments({ kind: options.method }, assignments), { what: "The method" });
+  const method = parseWith(methodSchema, applyAssignments({ kind: options.method }, assignments), {
+    what: "The method",
+  });
   await using milora = await openSession({ model });
   const count = await milora.params(method);
-  const parts = Object.entries(count.routerParts).map(([name, size]): readonly [string, string] => [`  ${name}`, grouped(size)]);
+  const parts = Object.entries(count.routerParts).map(([name, size]): readonly [string, string] => [
+    `  ${name}`,
+    grouped(size),
+  ]);
   printResult(context, { method: method.kind, ...count }, () => [
     ...table([
       ["trainable", grouped(count.trainable)],
@@ -24,7 +29,10 @@ export const params = async (context: CommandContext, raw: object, model: string
       ["routers", grouped(count.routers)],
       ...parts,
       ["adapter modules + W_r", grouped(count.adapterAndProjection)],
-      ...count.modules.map(({ name, parameters }): readonly [string, string] => [`module ${name}`, grouped(parameters)]),
+      ...count.modules.map(({ name, parameters }): readonly [string, string] => [
+        `module ${name}`,
+        grouped(parameters),
+      ]),
     ]),
     "",
     ...table([
@@ -32,7 +40,11 @@ export const params = async (context: CommandContext, raw: object, model: string
       ["adapter modules", ...[count.activated.min, count.activated.mean, count.activated.max].map(grouped)],
       [
         "with W_r",
-        ...[count.activatedWithProjection.min, count.activatedWithProjection.mean, count.activatedWithProjection.max].map(grouped),
+        ...[
+          count.activatedWithProjection.min,
+          count.activatedWithProjection.mean,
+          count.activatedWithProjection.max,
+        ].map(grouped),
       ],
     ]),
   ]);

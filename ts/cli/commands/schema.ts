@@ -10,6 +10,13 @@ export const schema = async (_context: CommandContext, _options: object, name: s
   const known = Object.entries(specSchemas);
   const found = known.find(([key]) => key === wanted);
   if (found === undefined)
-    throw new MiloraError("input/unknown-name", unknownNameMessage("schema", wanted, known.map(([key]) => key)));
+    throw new MiloraError(
+      "input/unknown-name",
+      unknownNameMessage(
+        "schema",
+        wanted,
+        known.map(([key]) => key),
+      ),
+    );
   process.stdout.write(`${JSON.stringify(z.toJSONSchema(found[1], { io: "input" }), undefined, 2)}\n`);
 };

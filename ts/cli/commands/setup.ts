@@ -15,7 +15,13 @@ export const setup = async (context: CommandContext, raw: object): Promise<void>
   });
   const { torch, devices } = await inspectBackend();
   const device = devices[0]?.type ?? "cpu";
-  const result = { python: environment.python, source: environment.source, created: environment.created, torch, device };
+  const result = {
+    python: environment.python,
+    source: environment.source,
+    created: environment.created,
+    torch,
+    device,
+  };
   printResult(context, result, () => [
     `Python ${environment.python} (${environment.source}${environment.created ? ", made now" : ""})`,
     `torch ${torch}, device ${device}`,

@@ -22,12 +22,20 @@ export const train = async (context: CommandContext, raw: object, file: string):
   await using milora = await openSession({ model, device, dtype, attention });
   const run = milora.train(
     { method, data, train: settings },
-    { out: options.out, resume: options.resume, signal: context.signal, progress: false, onEvent: trainProgress(process.stderr) },
+    {
+      out: options.out,
+      resume: options.resume,
+      signal: context.signal,
+      progress: false,
+      onEvent: trainProgress(process.stderr),
+    },
   );
   const { folder, adapter, steps, stoppedBy, best, tokensPerSecond } = await run.result;
   printResult(context, { run: folder, adapter, steps, stoppedBy, best, tokensPerSecond }, () => [
     `stopped by ${stoppedBy} after ${steps} steps, ${tokensPerSecond.toFixed(0)} tokens/s`,
-    best === null ? "no dev perplexity yet" : `best dev perplexity ${best.devPerplexity.toFixed(4)} at step ${best.step}`,
+    best === null
+      ? "no dev perplexity yet"
+      : `best dev perplexity ${best.devPerplexity.toFixed(4)} at step ${best.step}`,
     `adapter ${adapter}`,
   ]);
   return stoppedBy === "interrupted" ? 130 : 0;

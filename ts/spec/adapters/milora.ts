@@ -13,13 +13,10 @@ export const miloraMethod = loraMethod.omit({ kind: true }).extend({
     .enum(["rational"])
     .default("rational")
     .meta({ description: "g of the router: a learned rational function (m = 6, n = 5), one a layer." }),
-  gate: z
-    .enum(["scaled", "probability"])
-    .default("scaled")
-    .meta({
-      description:
-        "What scales an active expert: `scaled`: its probability among the kept ones, times k; `probability`: its softmax probability.",
-    }),
+  gate: z.enum(["scaled", "probability"]).default("scaled").meta({
+    description:
+      "What scales an active expert: `scaled`: its probability among the kept ones, times k; `probability`: its softmax probability.",
+  }),
   routerInput: z
     .enum(["normalized", "raw"])
     .default("normalized")
