@@ -13,6 +13,7 @@ export const llamaDescription = ({
   readonly keyValue?: number;
 }): DescribedModel => ({
   model: "test/llama",
+  location: "test/llama",
   architecture: "LlamaForCausalLM",
   hiddenSize: hidden,
   numParameters: 1,

@@ -32,6 +32,8 @@ const linear = z.object({
 /** A decoder as its config describes it; no weights were read. */
 export const modelDescription = z.object({
   model: z.string(),
+  /** What transformers' `from_pretrained` takes: a hub id or an absolute folder. */
+  location: z.string(),
   architecture: z.string(),
   modelType: z.string(),
   hiddenSize: count,

@@ -2,14 +2,16 @@ import { delimiter } from "node:path";
 import type { FullSessionOptions } from "./options.js";
 import { pythonPackageFolder } from "./package-folder.js";
 
-/** Progress bars, advice and telemetry that nobody asked for; a value that the user has set was asked for. */
-const quiet = {
+/** What holds unless the user has set it: no progress bars, advice or telemetry that nobody asked for. */
+const defaults = {
   HF_HUB_DISABLE_PROGRESS_BARS: "1",
   HF_HUB_DISABLE_TELEMETRY: "1",
   TRANSFORMERS_VERBOSITY: "error",
   TRANSFORMERS_NO_ADVISORY_WARNINGS: "1",
   TOKENIZERS_PARALLELISM: "false",
   TQDM_DISABLE: "1",
+  // Threads that wait spinning stall a step twentyfold where another process wants a core.
+  OMP_WAIT_POLICY: "PASSIVE",
 } as const;
 
 /** The environment variables of a session's Python: this process's own, those of the bridge, then the user's. */
@@ -17,11 +19,13 @@ export const childEnvironment = (options: FullSessionOptions): Readonly<Record<s
   const inherited = process.env["PYTHONPATH"];
   const folders = [pythonPackageFolder, ...options.pythonPath, ...(inherited ? [inherited] : [])];
   const environment: Record<string, string | undefined> = {
-    ...quiet,
+    ...defaults,
     ...process.env,
     PYTHONUNBUFFERED: "1",
     PYTHONFAULTHANDLER: "1",
     PYTHONUTF8: "1",
+    // The package then loads torch with the first operation, and a session opens at once.
+    MILORA_SERVER: "1",
     ...options.env,
     PYTHONPATH: folders.join(delimiter),
   };

@@ -19,6 +19,8 @@ export interface GraphLayer {
 /** A decoder as routing sees it: layers, and in each the modules that can be experts. */
 export interface ModelGraph {
   readonly model: string;
+  /** What transformers' `from_pretrained` takes: a hub id or an absolute folder. */
+  readonly location: string;
   readonly architecture: string;
   readonly hiddenSize: number;
   readonly numParameters: number;
@@ -34,6 +36,7 @@ interface DescribedLinear {
 /** What the Python side tells of a model, from its config alone. */
 export interface DescribedModel {
   readonly model: string;
+  readonly location: string;
   readonly architecture: string;
   readonly hiddenSize: number;
   readonly numParameters: number;
@@ -128,8 +131,8 @@ export const resolveGraph = (
       );
     return { path: layer.path, modules };
   });
-  const { model, architecture, hiddenSize, numParameters } = described;
-  return { model, architecture, hiddenSize, numParameters, layers };
+  const { model, location, architecture, hiddenSize, numParameters } = described;
+  return { model, location, architecture, hiddenSize, numParameters, layers };
 };
 
 /** The names of the modules that occur in any layer, in order of first appearance. */

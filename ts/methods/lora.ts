@@ -8,7 +8,7 @@ import type { MethodDefinition } from "./method.js";
 const plan = (graph: ModelGraph, method: LoraMethod): LoraAdapterConfig => ({
   peft_type: "LORA",
   task_type: "CAUSAL_LM",
-  base_model_name_or_path: graph.model,
+  base_model_name_or_path: graph.location,
   inference_mode: true,
   r: method.rank,
   lora_alpha: method.alpha ?? method.rank,

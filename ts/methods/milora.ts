@@ -27,7 +27,7 @@ const plan = (graph: ModelGraph, method: MiloraMethod): MiloraAdapterConfig => {
   return {
     peft_type: "MILORA_PROMPT",
     task_type: "CAUSAL_LM",
-    base_model_name_or_path: graph.model,
+    base_model_name_or_path: graph.location,
     inference_mode: true,
     format_version: adapterFormatVersion,
     requires: "milora",

@@ -18,7 +18,9 @@ from milora.routing.record import RoutingRecord
 
 OnStep = Callable[[int, int], None]
 
-_rows_in_flight = 32
+# Bounds of a batch, which bound the KV cache: rows (beams counted) and tokens, prompts and new ones.
+_max_rows = 32
+_max_tokens = 32_768
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def generate(
         host.check(adapter)
     _check_lengths(prompts, settings, max_length)
     outputs: dict[int, Generated] = {}
-    for adapter, indices in _batches(requests, prompts, settings.beams):
+    for adapter, indices in _batches(requests, prompts, settings):
         done = len(outputs)
         reporter = _Progress(on_step, done, len(indices), len(requests), settings.max_new_tokens)
         with host.use(adapter) as active:
@@ -108,14 +110,21 @@ def _check_lengths(prompts: list[list[int]], settings: GenerationSettings, max_l
 
 
 def _batches(
-    requests: Sequence[GenerationRequest], prompts: list[list[int]], beams: int
+    requests: Sequence[GenerationRequest], prompts: list[list[int]], settings: GenerationSettings
 ) -> list[tuple[str | None, list[int]]]:
-    size = max(1, _rows_in_flight // beams)
     batches: list[tuple[str | None, list[int]]] = []
     for adapter in dict.fromkeys(request.adapter for request in requests):
         mine = [index for index, request in enumerate(requests) if request.adapter == adapter]
-        mine.sort(key=lambda index: len(prompts[index]))
-        batches += [(adapter, mine[begin : begin + size]) for begin in range(0, len(mine), size)]
+        batch: list[int] = []
+        for index in sorted(mine, key=lambda index: len(prompts[index])):
+            rows = (len(batch) + 1) * settings.beams
+            # The prompts come shortest first, so this one sets the width.
+            tokens = rows * (len(prompts[index]) + settings.max_new_tokens)
+            if batch and (rows > _max_rows or tokens > _max_tokens):
+                batches.append((adapter, batch))
+                batch = []
+            batch.append(index)
+        batches.append((adapter, batch))
     return batches
 
 

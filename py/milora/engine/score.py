@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -47,7 +48,8 @@ def score_choices(
     """Scores every choice of every row, in batches of similar length; routers see the prompt only.
 
     Raises:
-        MiloraError: ``input/invalid-spec`` for an empty choice, or one too long for the model's context.
+        MiloraError: ``input/invalid-spec`` for an empty choice, or one too long for the model's context;
+            ``training/non-finite``.
     """
     pairs = _token_rows(encoder, rows, max_length)
     order = sorted(range(len(pairs)), key=lambda index: pairs[index].length)
@@ -62,6 +64,9 @@ def score_choices(
     for chunk, values in sums:
         for index, value in zip(chunk, values.tolist(), strict=True):
             scores[index] = value
+    if not all(map(math.isfinite, scores)):
+        message = "The log-likelihood of a choice is not finite: the adapter or the dtype overflows."
+        raise MiloraError("training/non-finite", message, hint="Try dtype float32.")
     flat = iter(zip(scores, pairs, strict=True))
     return [
         [ChoiceScore(score, len(pair.answer_ids)) for score, pair in (next(flat) for _ in row.choices)] for row in rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from milora.errors import MiloraError
 from milora.models.config import load_config
+from milora.models.gguf import cached_folder
 from milora.models.source import ModelSource
 
 
@@ -33,9 +35,13 @@ class LayerDescription:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What is known of a model before its weights are read."""
+    """What is known of a model before its weights are read.
+
+    ``location`` is what ``from_pretrained`` takes: a hub id or an absolute folder; a GGUF file's converted folder.
+    """
 
     model: str
+    location: str
     architecture: str
     model_type: str
     hidden_size: int
@@ -63,6 +69,7 @@ def describe(source: ModelSource) -> ModelDescription:
     )
     return ModelDescription(
         model=source.name,
+        location=str(cached_folder(Path(source.location))) if source.kind == "gguf" else source.location,
         architecture=type(model).__name__,
         model_type=str(config.model_type),
         hidden_size=int(config.hidden_size),

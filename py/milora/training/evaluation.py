@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from milora.data import Batch, Dataset, collate
+from milora.errors import MiloraError
 from milora.models import answer_logits
 from milora.routing.context import RoutingContext
 from milora.routing.record import RoutingRecord
@@ -50,8 +52,13 @@ def data_loss(
 ) -> DataLoss:
     """The loss of rows under the model's active adapter, in evaluation mode; rows without answer are left out.
 
+    A loss that is not finite is an error, never a number: compared with others it would pass for a good one.
+
     Args:
         context: The routing context where the active adapter routes; None without one, or for the base model.
+
+    Raises:
+        MiloraError: ``training/non-finite``.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -67,7 +74,12 @@ def data_loss(
         answer_tokens += batch.num_answer_tokens
         done += len(group)
     on_step(len(rows), len(rows))
-    return DataLoss(float(nll), answer_tokens, routing.counts() if routing is not None else None)
+    total = float(nll)
+    if not math.isfinite(total):
+        message = f"The loss of {len(rows)} rows is not finite ({total})."
+        hint = "A lower learning rate, or dtype float32, may cure it."
+        raise MiloraError("training/non-finite", message, found=str(total), hint=hint)
+    return DataLoss(total, answer_tokens, routing.counts() if routing is not None else None)
 
 
 def _batch_nll(model: nn.Module, batch: Batch, context: RoutingContext | None, routing: _RoutingSums | None) -> Tensor:

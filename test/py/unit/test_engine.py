@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch.nn import functional
@@ -70,6 +72,26 @@ def test_a_mixed_batch_is_each_prompt_alone(world, beams: int):
     alone = [world.generate(request, beams=beams)[0] for request in requests]
     assert together == alone
     assert len({output.text for output in together}) > 3
+
+
+def test_a_batch_is_bounded_by_rows_and_tokens(world, monkeypatch):
+    sizes: list[int] = []
+    requests = [(text, None) for text in TEXTS]
+    together = world.generate(*requests)
+    original = world.host._base.generate
+
+    def count(**inputs):
+        sizes.append(len(inputs["input_ids"]))
+        return original(**inputs)
+
+    monkeypatch.setattr(world.host._base, "generate", count)
+    # The package exports a function of the module's name.
+    module = sys.modules["milora.engine.generate"]
+    monkeypatch.setattr(module, "_max_rows", 3)
+    assert world.generate(*requests) == together
+    monkeypatch.setattr(module, "_max_tokens", 1)
+    assert world.generate(*requests) == together
+    assert sizes == [3, 2, 1, 1, 1, 1, 1]
 
 
 def test_greedy_generation_is_the_argmax_of_plain_forward_passes(world):

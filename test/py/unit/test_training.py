@@ -234,6 +234,15 @@ def test_data_loss_of_rows_without_answers_is_zero_over_zero(start, silent):
     assert (loss.nll, loss.answer_tokens, loss.routing) == (0.0, 0, None)
 
 
+def test_a_loss_that_is_not_finite_is_no_number(start, random_dataset, silent):
+    session = start()
+    session.model.get_base_model().model.norm.weight.data.fill_(float("inf"))
+    settings = {"context": routing_context(session.model), "micro_batch": 4, "pad_id": 0, "on_step": silent}
+    with pytest.raises(MiloraError) as caught:
+        data_loss(session.model, random_dataset(LENGTHS), ALL, **settings)
+    assert caught.value.code == "training/non-finite"
+
+
 def test_a_row_past_the_end_is_named(start):
     with pytest.raises(MiloraError, match="no row 7"):
         start().step(NO_ANSWER, [0, 7], 1e-3, "weights")

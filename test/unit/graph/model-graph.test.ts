@@ -5,6 +5,7 @@ import { llamaDescription } from "../../support/graphs.js";
 
 const withLinears = (names: readonly string[]): DescribedModel => ({
   model: "test/other",
+  location: "test/other",
   architecture: "OtherForCausalLM",
   hiddenSize: 8,
   numParameters: 1,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from milora.server.ops import adapters, data, evaluation, generation, hello, model, training
 from milora.server.ops.memory import Operation, reports_memory
+from milora.tuners import register
+
+register()
 
 _operations: dict[str, Operation] = {
     "hello": hello.hello,

@@ -29,6 +29,7 @@ def describe_model(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     ]
     return {
         "model": described.model,
+        "location": described.location,
         "architecture": described.architecture,
         "modelType": described.model_type,
         "hiddenSize": described.hidden_size,
