@@ -22,10 +22,10 @@ const twoDigits = (value: number): string => String(value).padStart(2, "0");
 
 const hourWords = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"] as const;
 
-/** 7:15 am, 9:40 pm. */
+/** 7:15 am, 9:45 pm. */
 const writtenTimes = hourWords.flatMap((_, index) =>
-  range(0, 11).flatMap((step) => {
-    const minutes = twoDigits(step * 5);
+  [0, 15, 30, 45].flatMap((step) => {
+    const minutes = twoDigits(step);
     return [
       { say: `${index + 1}:${minutes} am`, value: `${twoDigits(index + 1)}:${minutes}` },
       { say: `${index + 1}:${minutes} pm`, value: `${twoDigits(index + 13)}:${minutes}` },
@@ -33,17 +33,11 @@ const writtenTimes = hourWords.flatMap((_, index) =>
   }),
 );
 
-/** Half past six in the morning, quarter past nine at night. */
-const spokenTimes = hourWords.flatMap((word, index) => {
-  const hour = index + 1;
-  const evening = hour < 6 ? "in the afternoon" : "in the evening";
-  return [
-    { say: `half past ${word} in the morning`, value: `${twoDigits(hour)}:30` },
-    { say: `half past ${word} ${evening}`, value: `${twoDigits(hour + 12)}:30` },
-    { say: `quarter past ${word} in the morning`, value: `${twoDigits(hour)}:15` },
-    { say: `quarter past ${word} ${evening}`, value: `${twoDigits(hour + 12)}:15` },
-  ];
-});
+/** Half past six in the morning. */
+const spokenTimes = hourWords.map((word, index) => ({
+  say: `half past ${word} in the morning`,
+  value: `${twoDigits(index + 1)}:30`,
+}));
 
 const changeWords = ["one degree", "two degrees", "three degrees", "four degrees", "five degrees"] as const;
 
@@ -72,7 +66,7 @@ const genres = [
 
 const scenes = [
   "movie night", "good morning", "dinner party", "bedtime", "reading time", "away", "focus", "game night", "sunset",
-  "welcome home", "deep sleep", "date night", "spa day", "homework time", "rainy day", "brunch", "workout mode",
+  "welcome home", "deep sleep", "date night", "spa day", "study time", "rainy day", "brunch", "workout mode",
   "story time", "quiet hours", "party mode",
 ] as const; // prettier-ignore
 
