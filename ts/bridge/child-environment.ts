@@ -1,6 +1,6 @@
 import { delimiter } from "node:path";
 import type { FullSessionOptions } from "./options.js";
-import { pythonPackageFolder } from "./package-folder.js";
+import { pythonRoot } from "./environment/index.js";
 
 /** What holds unless the user has set it: no progress bars, advice or telemetry that nobody asked for. */
 const defaults = {
@@ -17,7 +17,7 @@ const defaults = {
 /** The environment variables of a session's Python: this process's own, those of the bridge, then the user's. */
 export const childEnvironment = (options: FullSessionOptions): Readonly<Record<string, string | undefined>> => {
   const inherited = process.env["PYTHONPATH"];
-  const folders = [pythonPackageFolder, ...options.pythonPath, ...(inherited ? [inherited] : [])];
+  const folders = [pythonRoot, ...options.pythonPath, ...(inherited ? [inherited] : [])];
   const environment: Record<string, string | undefined> = {
     ...defaults,
     ...process.env,

@@ -38,9 +38,9 @@ const spec = (seed: number): TrainInput => ({
   method: { kind: "milora", rank: 32, topK: 3 },
   data: { task: "smart-home", dev: { split: 0.02 } },
   train: {
-    maxSteps: 120,
+    maxSteps: 130,
     batchSize: 16,
-    learningRate: 1e-3,
+    learningRate: 2e-3,
     activationEvery: 10,
     evalEvery: 40,
     checkpointEvery: 60,

@@ -140,7 +140,12 @@ export const callKinds: readonly CallKind[] = [
     name: "scene",
     call: "run_scene",
     fields: { scene: "scene" },
-    phrasings: ["start the {scene} scene", "it is time for {scene}", "run the {scene} scene", "switch the house to {scene}"],
+    phrasings: [
+      "start the {scene} scene",
+      "it is time for {scene}",
+      "run the {scene} scene",
+      "switch the house to {scene}",
+    ],
   },
   {
     name: "vacuum",

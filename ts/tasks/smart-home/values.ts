@@ -22,9 +22,9 @@ const twoDigits = (value: number): string => String(value).padStart(2, "0");
 
 const hourWords = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"] as const;
 
-/** 7:15 am, 9:45 pm. */
+/** 7:00 am, 9:30 pm. */
 const writtenTimes = hourWords.flatMap((_, index) =>
-  [0, 15, 30, 45].flatMap((step) => {
+  [0, 30].flatMap((step) => {
     const minutes = twoDigits(step);
     return [
       { say: `${index + 1}:${minutes} am`, value: `${twoDigits(index + 1)}:${minutes}` },
@@ -66,7 +66,7 @@ const genres = [
 
 const scenes = [
   "movie night", "good morning", "dinner party", "bedtime", "reading time", "away", "focus", "game night", "sunset",
-  "welcome home", "deep sleep", "date night", "spa day", "study time", "rainy day", "brunch", "workout mode",
+  "welcome home", "deep sleep", "date night", "spa day", "picnic", "rainy day", "brunch", "workout mode",
   "story time", "quiet hours", "party mode",
 ] as const; // prettier-ignore
 
