@@ -58,6 +58,7 @@ export const createFakeTraining = ({
     saveTraining: () => ({ bytes: 1 }),
     loadTraining: () => ({}),
     stopTraining: () => ({}),
+    unloadAdapter: () => ({}),
     ...handlers,
   });
 };

@@ -15,8 +15,8 @@ export const manifestSchema = z.object({
   dtype: z.string(),
   /** The spec with all defaults filled in. */
   spec: runSchema,
-  /** Checksums of the tokenised rows: a resumed run must see the same. */
-  data: z.object({ train: z.string(), dev: z.string() }),
+  /** Checksums of the tokenised rows, and their form: a resumed run must see the same. */
+  data: z.object({ train: z.string(), dev: z.string(), format: z.enum(["plain", "chat"]) }),
   step: z.int(),
   stoppedBy: z.string().nullable(),
   best: z.object({ step: z.int(), devPerplexity: z.number() }).nullable(),

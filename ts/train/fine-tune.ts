@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Backend } from "../backend/backend.js";
 import { MiloraError } from "../errors.js";
@@ -43,6 +43,7 @@ export interface FineTuneOptions {
 interface Opened {
   readonly folder: RunFolder;
   readonly trainer: Trainer;
+  readonly format: "plain" | "chat";
   readonly from: LoopState | undefined;
 }
 
@@ -55,19 +56,18 @@ const openNew = async ({ backend, graph, spec, out }: FineTuneOptions): Promise<
   const method = resolveMethod(graph, spec.method);
   const data = await loadTrainingData(spec.data, spec.train.seed);
   const folder = createRunFolder(out);
-  const files = await writeTrainingData(data, folder.data);
-  await writePlan(folder, method.config);
-  const { format, devSource } = data;
-  const trainer = await createTrainer({
-    backend,
-    adapter: adapterName,
-    method,
-    settings: spec.train,
-    files,
-    format,
-    devSource,
-  });
-  return { folder, trainer, from: undefined };
+  try {
+    const files = await writeTrainingData(data, folder.data);
+    await writePlan(folder, method.config);
+    const { format, devSource } = data;
+    const rows = { files, format, devSource };
+    const trainer = await createTrainer({ backend, adapter: adapterName, method, settings: spec.train, ...rows });
+    return { folder, trainer, format, from: undefined };
+  } catch (error) {
+    // There is no run yet; what is left of it would be in the way of the next try.
+    rmSync(folder.root, { recursive: true, force: true });
+    throw error;
+  }
 };
 
 const changedFields = (before: unknown, now: unknown, path = ""): readonly string[] => {
@@ -104,7 +104,7 @@ const openResumed = async ({ backend, graph, spec, out }: FineTuneOptions): Prom
   checkResumable(folder, manifest, spec);
   const method = resolveMethod(graph, spec.method);
   const files = rowFiles(folder);
-  const format = spec.data.format;
+  const { format } = manifest.data;
   const devSource = "the rows that the run was started with";
   const trainer = await createTrainer({
     backend,
@@ -127,10 +127,10 @@ const openResumed = async ({ backend, graph, spec, out }: FineTuneOptions): Prom
     );
   const checkpoint = newestCheckpoint(folder.checkpoints);
   if (checkpoint !== undefined) await trainer.restore(checkpoint.state, join(checkpoint.folder, "training"));
-  return { folder, trainer, from: checkpoint?.state };
+  return { folder, trainer, format, from: checkpoint?.state };
 };
 
-const firstManifest = ({ spec, session }: FineTuneOptions, { trainer, from }: Opened): Manifest => ({
+const firstManifest = ({ spec, session }: FineTuneOptions, { trainer, format, from }: Opened): Manifest => ({
   format: runFormatVersion,
   state: "running",
   created: new Date().toISOString(),
@@ -139,7 +139,7 @@ const firstManifest = ({ spec, session }: FineTuneOptions, { trainer, from }: Op
   device: session.device,
   dtype: session.dtype,
   spec,
-  data: { train: trainer.rows.train.checksum, dev: trainer.rows.dev.checksum },
+  data: { train: trainer.rows.train.checksum, dev: trainer.rows.dev.checksum, format },
   step: from?.step ?? 0,
   stoppedBy: null,
   best: from?.best ?? null,
@@ -169,6 +169,15 @@ const tellStart = (options: FineTuneOptions, { folder, trainer, from }: Opened, 
     });
 };
 
+const resultOf = (folder: RunFolder, stoppedBy: string, state: LoopState): TrainResult => ({
+  folder: folder.root,
+  adapter: folder.adapter,
+  steps: state.step,
+  stoppedBy,
+  best: state.best,
+  tokensPerSecond: state.seconds > 0 ? state.tokens / state.seconds : 0,
+});
+
 /** One training run in its folder, new or resumed: opened, looped, recorded. */
 export const fineTune = async (options: FineTuneOptions): Promise<TrainResult> => {
   const resume = options.resume && existsSync(runFolder(options.out).manifest);
@@ -186,30 +195,21 @@ export const fineTune = async (options: FineTuneOptions): Promise<TrainResult> =
       control.emit(event);
     });
     const { stoppedBy, state } = await runLoop({ trainer, folder, log, control, from });
-    const tokensPerSecond = state.seconds > 0 ? state.tokens / state.seconds : 0;
+    const result = resultOf(folder, stoppedBy, state);
+    const { steps: step, best, tokensPerSecond } = result;
     const finished = trainer.step >= trainer.totalSteps || stoppedBy === "patience";
-    await writeManifest(folder, {
-      ...manifest,
-      state: finished ? "finished" : "stopped",
-      step: state.step,
-      stoppedBy,
-      best: state.best,
-      tokensPerSecond,
-    });
-    await trainer.close();
-    return {
-      folder: folder.root,
-      adapter: folder.adapter,
-      steps: state.step,
-      stoppedBy,
-      best: state.best,
-      tokensPerSecond,
-    };
+    const ended = finished ? ("finished" as const) : ("stopped" as const);
+    await writeManifest(folder, { ...manifest, state: ended, step, stoppedBy, best, tokensPerSecond });
+    return result;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    await writeManifest(folder, { ...manifest, state: "failed", step: trainer.step, error: message });
+    await writeManifest(folder, { ...manifest, state: "failed", step: trainer.step, error: message }).catch(
+      () => undefined,
+    );
     throw error;
   } finally {
     log.close();
+    // A failure of its own (Python is gone, say) would hide the error that matters.
+    await trainer.close().catch(() => undefined);
   }
 };

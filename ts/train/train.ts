@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { MiloraError } from "../errors.js";
 import { pruneCheckpoints, writeCheckpoint, type LoopState } from "../runs/checkpoint.js";
 import type { EventLog, TrainEvent } from "../runs/events.js";
@@ -91,6 +92,8 @@ const evaluate = async (loop: Loop): Promise<void> => {
   }
   progress.evaluationsWithoutBest = best ? 0 : progress.evaluationsWithoutBest + 1;
   emit({ type: "evaluation", step: trainer.step, best, ...loss });
+  // Whoever iterates over the events may stop the run here, before the next step.
+  await setImmediate();
 };
 
 const stateOf = ({ trainer, progress, log }: Loop): LoopState => ({

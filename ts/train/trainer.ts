@@ -189,9 +189,10 @@ export class Trainer {
     this.#step = state.step;
   }
 
-  /** Ends the training on the Python side; the adapter stays loaded. */
+  /** Ends the training on the Python side and unloads the adapter there; what was saved stays. */
   async close(): Promise<void> {
     await this.#backend.call("stopTraining", {});
+    await this.#backend.call("unloadAdapter", { adapter: this.#adapter });
   }
 }
 
@@ -216,8 +217,15 @@ export const createTrainer = async ({
   const { maxLength, seed, microBatch, weightDecay, maxGradientNorm } = settings;
   const train = await backend.call("loadRows", { name: "train", file: files.train, format, maxLength });
   const dev = await backend.call("loadRows", { name: "dev", file: files.dev, format, maxLength });
+  // Looks at the rows first: with none that can be used, nothing is attached.
+  const trainer = new Trainer({ backend, adapter, method, settings, train, dev, devSource });
   await backend.call("attachAdapter", { adapter, config: { ...method.config, inference_mode: false }, seed });
   const balance = method.balance;
-  await backend.call("startTraining", { adapter, microBatch, weightDecay, maxGradientNorm, balance, seed });
-  return new Trainer({ backend, adapter, method, settings, train, dev, devSource });
+  try {
+    await backend.call("startTraining", { adapter, microBatch, weightDecay, maxGradientNorm, balance, seed });
+  } catch (error) {
+    await backend.call("unloadAdapter", { adapter }).catch(() => undefined);
+    throw error;
+  }
+  return trainer;
 };
