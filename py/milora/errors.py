@@ -52,7 +52,7 @@ class MiloraError(Exception):
         self.details = details
 
 
-class Cancelled(MiloraError):
+class CancelledError(MiloraError):
     """The caller asked for the running call to end."""
 
     def __init__(self) -> None:

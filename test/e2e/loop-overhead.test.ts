@@ -70,9 +70,14 @@ describe("the TypeScript loop on the 135 M model", () => {
     );
     const files = { train: join(folder, "train.jsonl"), dev: join(folder, "dev.jsonl") };
     for (const file of Object.values(files)) writeFileSync(file, rows.join("\n"));
+    const settings = { ...train, epochs: 100 };
+    const data = { files, format: "plain", devSource: "test" } as const;
     const trainer: Trainer = await createTrainer({
-      ...{ backend, adapter: "measured", method: resolveMethod(graph, method), settings: { ...train, epochs: 100 } },
-      ...{ files, format: "plain", devSource: "test" },
+      backend,
+      adapter: "measured",
+      method: resolveMethod(graph, method),
+      settings,
+      ...data,
     });
     const batches = Array.from({ length: 3 }, (_, index) =>
       Array.from({ length: 8 }, (_unused, row) => 8 * index + row),

@@ -38,10 +38,8 @@ describe("an adapter that milora trained, in plain Python", () => {
     const folder = await temporaryFolder();
     const adapter = await trainedAdapter(folder);
     const args = prompts.flatMap((prompt) => ["--prompt", prompt]);
-    const ours = await runProgram([
-      ...["generate", "--model", "smollm2-135m", "--adapter", `mine=${adapter}`, "--dtype", "float32", "--json"],
-      ...["--max-new-tokens", String(newTokens), ...args],
-    ]);
+    const model = ["--model", "smollm2-135m", "--adapter", `mine=${adapter}`, "--dtype", "float32"];
+    const ours = await runProgram(["generate", ...model, "--max-new-tokens", String(newTokens), ...args, "--json"]);
     expect(ours.stderr).not.toContain("milora:");
     const expected = generated.parse(jsonOf(ours)).outputs.map(({ text }) => text);
     writeFileSync(join(folder, "prompts.json"), JSON.stringify(prompts));

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from milora.errors import Cancelled
+from milora.errors import CancelledError
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -36,9 +36,9 @@ class Call:
         self._next_event = 0.0
 
     def check(self) -> None:
-        """Raises :class:`Cancelled` if the caller asked the call to end; costs about 0.1 µs."""
+        """Raises :class:`CancelledError` if the caller asked the call to end; costs about 0.1 µs."""
         if self._flag[0]:
-            raise Cancelled
+            raise CancelledError
 
     def step(self, stage: str, done: int, total: int) -> None:
         """Tells the caller how far a stage is, then checks as :meth:`check` does.
@@ -49,7 +49,7 @@ class Call:
             total: Units in all.
         """
         if self._flag[0]:
-            raise Cancelled
+            raise CancelledError
         now = time.monotonic()
         if now < self._next_event and stage == self._stage and done < total:
             return

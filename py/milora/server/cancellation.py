@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from milora.errors import Cancelled
+from milora.errors import CancelledError
 
 
 class Cancellation:
@@ -36,7 +36,7 @@ class Cancellation:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Within it, SIGUSR1 raises :class:`Cancelled` if the byte is raised; outside, it is ignored."""
+        """Within it, SIGUSR1 raises :class:`CancelledError` if the byte is raised; outside, it is ignored."""
         self.active = True
         try:
             yield
@@ -45,7 +45,7 @@ class Cancellation:
 
     @contextmanager
     def shield(self) -> Iterator[None]:
-        """Puts off a signal's :class:`Cancelled` until the outermost shield ends: half a message is none."""
+        """Puts off a signal's :class:`CancelledError` until the outermost shield ends: half a message is none."""
         if threading.current_thread() is not threading.main_thread():
             # Python runs signal handlers on the main thread only.
             yield
@@ -58,7 +58,7 @@ class Cancellation:
         if self._deferred and self._shielded == 0:
             self._deferred = False
             if self.active:
-                raise Cancelled
+                raise CancelledError
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if not self.active or not self.flag[0]:
@@ -66,7 +66,7 @@ class Cancellation:
         if self._shielded:
             self._deferred = True
             return
-        raise Cancelled
+        raise CancelledError
 
 
 cancellation = Cancellation()

@@ -17,7 +17,7 @@ from milora.engine import (
     generate,
     score_choices,
 )
-from milora.errors import Cancelled, MiloraError
+from milora.errors import CancelledError, MiloraError
 from milora.models import choose_placement, open_model, resolve_source
 from milora.training import TrainingSession, TrainingSettings
 
@@ -136,9 +136,9 @@ def test_generation_ends_when_cancelled(world):
     def cancel(done: int, total: int) -> None:
         seen.append((done, total))
         if len(seen) == 3:
-            raise Cancelled
+            raise CancelledError
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(CancelledError):
         world.generate(("Hello", None), new_tokens=50, on_step=cancel)
     assert seen == [(1, 50), (2, 50), (3, 50)]
 
