@@ -144,7 +144,7 @@ export const callKinds: readonly CallKind[] = [
       "start the {scene} scene",
       "it is time for {scene}",
       "run the {scene} scene",
-      "switch the house to {scene}",
+      "switch the house to the {scene} scene",
     ],
   },
   {

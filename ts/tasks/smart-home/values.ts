@@ -22,16 +22,11 @@ const twoDigits = (value: number): string => String(value).padStart(2, "0");
 
 const hourWords = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"] as const;
 
-/** 7:00 am, 9:30 pm. */
-const writtenTimes = hourWords.flatMap((_, index) =>
-  [0, 30].flatMap((step) => {
-    const minutes = twoDigits(step);
-    return [
-      { say: `${index + 1}:${minutes} am`, value: `${twoDigits(index + 1)}:${minutes}` },
-      { say: `${index + 1}:${minutes} pm`, value: `${twoDigits(index + 13)}:${minutes}` },
-    ];
-  }),
-);
+/** 7 am, 9 pm. */
+const writtenTimes = hourWords.flatMap((_, index) => [
+  { say: `${index + 1} am`, value: `${twoDigits(index + 1)}:00` },
+  { say: `${index + 1} pm`, value: `${twoDigits(index + 13)}:00` },
+]);
 
 /** Half past six in the morning. */
 const spokenTimes = hourWords.map((word, index) => ({
