@@ -40,7 +40,7 @@ const spec = (seed: number): TrainInput => ({
   train: {
     maxSteps: 130,
     batchSize: 16,
-    learningRate: 1.5e-3,
+    learningRate: 2e-3,
     activationEvery: 10,
     evalEvery: 40,
     checkpointEvery: 60,

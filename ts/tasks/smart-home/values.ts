@@ -22,11 +22,11 @@ const twoDigits = (value: number): string => String(value).padStart(2, "0");
 
 const hourWords = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"] as const;
 
-/** 7 am, 9 pm. */
-const writtenTimes = hourWords.flatMap((_, index) => [
-  { say: `${index + 1} am`, value: `${twoDigits(index + 1)}:00` },
-  { say: `${index + 1} pm`, value: `${twoDigits(index + 13)}:00` },
-]);
+/** 7 am, and 13:45 as a clock shows it. */
+const writtenTimes = [
+  ...hourWords.map((_, index) => ({ say: `${index + 1} am`, value: `${twoDigits(index + 1)}:00` })),
+  ...asSaid(range(12, 23).flatMap((hour) => ["00", "15", "30", "45"].map((minutes) => `${hour}:${minutes}`))),
+];
 
 /** Half past six in the morning. */
 const spokenTimes = hourWords.map((word, index) => ({
