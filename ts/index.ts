@@ -1,12 +1,14 @@
 /** The public API of milora. */
-export {
-  openMilora,
-  type EvaluateOptions,
-  type GenerateOptions,
-  type GenerateRequest,
-  type Milora,
-  type TrainOptions,
-} from "./client/milora.js";
+export { openMilora, type Milora } from "./client/milora.js";
+export type {
+  EvaluateOptions,
+  GenerateOptions,
+  GenerateRequest,
+  RoutingOptions,
+  TrainOptions,
+} from "./client/call-options.js";
+export type { RoutingFigures } from "./client/routing.js";
+export type { ExportOptions, ImportOptions, UpcyclingResult } from "./client/upcycling.js";
 export { loadRunSpec } from "./client/load-spec.js";
 export type { OpenOptions, PythonRows, TrainInput } from "./client/options.js";
 export {

@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING
 from milora.errors import MiloraError as MiloraError
 
 if TYPE_CHECKING:
+    from milora.planning import plan as plan
+    from milora.public import attach as attach
     from milora.public import load as load
     from milora.public import route as route
     from milora.public import save as save
     from milora.tuners.milora import MiloraConfig as MiloraConfig
 
-__all__ = ["MiloraConfig", "MiloraError", "load", "route", "save"]
+__all__ = ["MiloraConfig", "MiloraError", "attach", "load", "plan", "route", "save"]
 
 _homes = {
     "MiloraConfig": "milora.tuners.milora",
+    "attach": "milora.public",
     "load": "milora.public",
+    "plan": "milora.planning",
     "route": "milora.public",
     "save": "milora.public",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -14,6 +15,23 @@ from milora.checkpoint import attach_adapter, read_adapter, save_adapter
 from milora.errors import MiloraError
 from milora.routing.context import routing_context
 from milora.routing.prompt import IGNORED_LABEL
+
+
+def attach(
+    model: PreTrainedModel | PeftModel, config: Mapping[str, Any], name: str = "default", seed: int = 0
+) -> PeftModel:
+    """Attaches a new adapter, to be trained, and makes it the active one.
+
+    Args:
+        model: A causal language model, or one with adapters of the same method.
+        config: The fields of ``adapter_config.json``, such as :func:`milora.plan` gives.
+        name: The adapter's name in this model.
+        seed: Decides its weights, the same on every device.
+
+    Raises:
+        MiloraError: ``adapter/bad-name``, ``adapter/mismatch``, ``adapter/unreadable``, ``adapter/unsupported``.
+    """
+    return attach_adapter(model, dict(config), name, seed=seed)
 
 
 def load(model: PreTrainedModel | PeftModel, folder: str | Path, name: str = "default") -> PeftModel:

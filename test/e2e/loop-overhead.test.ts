@@ -57,9 +57,9 @@ describe("the TypeScript loop on the 135 M model", () => {
     await run.result;
     const steps = seconds.parse(await backend.session.call("stepSeconds", {})).seconds;
     expect(steps).toHaveLength(10);
+    process.stderr.write(`the whole loop / its steps in Python: ${(loop / sum(steps)).toFixed(4)}\n`);
     expect(loop / sum(steps)).toBeGreaterThanOrEqual(1);
     expect(loop / sum(steps)).toBeLessThan(1.02);
-    await backend.call("unloadAdapter", { adapter: "trained" });
   });
 
   it("is as fast as a plain Python loop over the same batches, interleaved", async () => {

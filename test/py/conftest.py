@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,13 @@ _SIZES: dict[str, Any] = {
 _BUILDERS: dict[str, Callable[[], PreTrainedModel]] = {
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**_SIZES, num_key_value_heads=4)),
     "gemma2": lambda: Gemma2ForCausalLM(
-        Gemma2Config(**_SIZES, num_key_value_heads=2, head_dim=8, sliding_window=64, query_pre_attn_scalar=8)
+        Gemma2Config(
+            **_SIZES,
+            num_key_value_heads=2,
+            head_dim=8,
+            sliding_window=64,
+            query_pre_attn_scalar=8,
+        )
     ),
     "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**_SIZES, num_key_value_heads=2, head_dim=8)),
     "phi3": lambda: Phi3ForCausalLM(Phi3Config(**_SIZES, num_key_value_heads=4)),
@@ -82,10 +88,31 @@ def build_tiny_model(family: str, seed: int = 0) -> PreTrainedModel:
 
 
 def milora_config(
-    model: PreTrainedModel, *, rank: int = 4, alpha: float = 4.0, top_k: int = 2, **changes: Any
+    model: PreTrainedModel,
+    *,
+    rank: int | dict[str, int] = 4,
+    alpha: float | None = None,
+    top_k: int = 2,
+    activation: str | list[str] = "rational",
+    chosen: list[list[str]] | str | None = None,
+    only: Sequence[str] | None = None,
+    **changes: Any,
 ) -> dict[str, Any]:
-    """The plan that adapts every linear module of a tiny model's layers."""
-    modules = _FUSED_MODULES if model.config.model_type == "phi3" else _SPLIT_MODULES
+    """The plan that adapts the linear modules of a tiny model's layers.
+
+    Args:
+        model: The base.
+        rank: One for all experts, or by name (else 4).
+        alpha: One for all experts; by default each one's rank.
+        top_k: Experts active in a layer.
+        activation: One for all layers, or one a layer.
+        chosen: The experts of each layer for policy ``fixed``; ``all``: all of them.
+        only: Names of the experts; by default all modules.
+        changes: Other fields of the config.
+    """
+    fused = model.config.model_type == "phi3"
+    modules = _FUSED_MODULES if fused else _SPLIT_MODULES
+    modules = {name: module for name, module in modules.items() if only is None or name in only}
     layers: list[dict[str, Any]] = []
     for index in range(model.config.num_hidden_layers):
         path = f"model.layers.{index}"
@@ -93,17 +120,25 @@ def milora_config(
         for name, module in modules.items():
             linear = model.get_submodule(f"{path}.{module}")
             assert isinstance(linear, torch.nn.Linear)
+            own_rank = rank.get(name, 4) if isinstance(rank, dict) else rank
             experts.append(
                 {
                     "name": name,
                     "module": module,
                     "in_features": linear.in_features,
                     "out_features": linear.out_features,
-                    "rank": rank,
-                    "alpha": alpha,
+                    "rank": own_rank,
+                    "alpha": float(own_rank) if alpha is None else alpha,
                 }
             )
-        layers.append({"path": path, "experts": experts})
+        layers.append(
+            {
+                "path": path,
+                "activation": activation if isinstance(activation, str) else activation[index],
+                "chosen": list(modules) if chosen == "all" else (None if chosen is None else chosen[index]),
+                "experts": experts,
+            }
+        )
     return {
         "peft_type": "MILORA_PROMPT",
         "task_type": "CAUSAL_LM",
@@ -111,14 +146,16 @@ def milora_config(
         "inference_mode": True,
         "format_version": 1,
         "requires": "milora",
-        "r": rank,
-        "lora_alpha": alpha,
+        "r": rank if isinstance(rank, int) else 4,
+        "lora_alpha": float(rank if isinstance(rank, int) else 4) if alpha is None else alpha,
         "lora_dropout": 0.0,
+        "expert": "lora",
+        "policy": "learned" if chosen is None else "fixed",
         "target_modules": [module.rpartition(".")[2] for module in modules.values()],
         "top_k": top_k,
         "pooler": "self-attention",
-        "activation": "rational",
         "gate": "scaled",
+        "accumulate": "base",
         "router_input": "normalized",
         "hidden_size": model.config.hidden_size,
         "layers": layers,

@@ -17,8 +17,8 @@ const routingCounts = z.object({
   argmax: z.array(z.array(count)),
   chosen: z.array(z.array(count)),
   prompts: count,
-  /** The balance loss over all these prompts, mean over layers (1 = even, number of experts = collapsed). */
-  balance: z.number(),
+  /** Balance loss over all these prompts, mean over layers (1 = even, number of experts = collapsed); null: no routers. */
+  balance: z.number().nullable(),
 });
 
 const linear = z.object({
@@ -137,7 +137,15 @@ export const ops = {
     output: z.object({ rows: count }),
   },
   attachAdapter: {
-    input: z.object({ adapter: adapterName, config: z.record(z.string(), z.json()), seed: count.default(0) }),
+    input: z.object({
+      adapter: adapterName,
+      config: z.record(z.string(), z.json()),
+      seed: count.default(0),
+      /** A folder of an adapter with the same plan, whose weights it starts from. */
+      warmStart: z.string().nullable().default(null),
+      /** `router`: the experts stay as they are. */
+      trains: z.enum(["all", "router"]).default("all"),
+    }),
     output: z.object({ trainable: count, routerParameters: count, activationParameters: count }),
   },
   loadAdapter: {
@@ -171,7 +179,16 @@ export const ops = {
   },
   /** One AdamW step on Θ (the learned activations' coefficients). */
   activationStep: {
-    input: z.object({ data: z.string(), rows: rowIndices, learningRate: z.number().nonnegative() }),
+    input: z.object({
+      data: z.string(),
+      rows: rowIndices,
+      learningRate: z.number().nonnegative(),
+      /** Second order (DARTS): the weight step that Θ's gradient looks through; null = first order. */
+      virtualStep: z
+        .object({ data: z.string(), rows: rowIndices, learningRate: z.number().positive() })
+        .nullable()
+        .default(null),
+    }),
     output: z.object({}),
   },
   /** The figures of every step since the last call, oldest first. */
@@ -198,6 +215,14 @@ export const ops = {
             prompt: z.string(),
             /** Puts the prompt into the checkpoint's chat template as one user message. */
             chat: z.boolean().default(false),
+            /** Fewer active experts than the adapter was trained with; null = its own k. */
+            topK: count.min(1).nullable().default(null),
+            /** Experts that may not be active. */
+            masked: z.array(z.string()).default([]),
+            /** Keeps this prompt's decision under a name, for `decision` of a later request (the next chat turn). */
+            keepDecisionAs: z.string().min(1).nullable().default(null),
+            /** Uses a kept decision instead of the router. */
+            decision: z.string().min(1).nullable().default(null),
           }),
         )
         .min(1),
@@ -206,6 +231,35 @@ export const ops = {
       explain: z.boolean().default(false),
     }),
     output: z.object({ outputs: z.array(generated) }),
+  },
+  /** What an adapter's routers decide for prompts; nothing is generated. */
+  routePrompts: {
+    input: z.object({
+      adapter: adapterName,
+      requests: z.array(z.object({ prompt: z.string(), chat: z.boolean().default(false) })).min(1),
+      microBatch: count.min(1).default(32),
+    }),
+    output: routingCounts,
+  },
+  /** Makes a MiLoRA adapter whose experts are a PEFT LoRA adapter's modules; routers are new, by the seed. */
+  importLora: {
+    input: z.object({
+      folder: z.string(),
+      out: z.string(),
+      config: z.record(z.string(), z.json()),
+      seed: count.default(0),
+    }),
+    output: z.object({ parameters: count }),
+  },
+  /** Writes a routed adapter as a plain PEFT LoRA adapter: `chosen` names each layer's active experts, by layer path. */
+  exportLora: {
+    input: z.object({
+      folder: z.string(),
+      out: z.string(),
+      config: z.record(z.string(), z.json()),
+      chosen: z.record(z.string(), z.array(z.string())),
+    }),
+    output: z.object({ parameters: count }),
   },
   /** Log-likelihood of each continuation after its prompt. */
   scoreChoices: {

@@ -55,7 +55,7 @@ const registerTraining = (program: Command): void => {
   withJson(
     program.command("params <model>").description("count what a method trains and activates; no weights are read"),
   )
-    .option("--method <kind>", "milora or lora", "milora")
+    .option("--method <kind>", "milora, midora or lora", "milora")
     .option("--set <path=value>", "a field of the method, such as rank=8 (repeatable)", collect)
     .action(run(async () => (await import("./commands/params.js")).params));
   withJson(program.command("train <spec>").description("fine-tune by a spec: JSON, YAML, or a .ts file"))
@@ -102,9 +102,25 @@ const registerUse = (program: Command): void => {
     .action(run(async () => (await import("./commands/tasks.js")).tasks));
 };
 
+const registerUpcycling = (program: Command): void => {
+  withJson(
+    program.command("import <lora>").description("make a MiLoRA adapter of a PEFT LoRA adapter, with new routers"),
+  )
+    .requiredOption("--model <model>", "the base model")
+    .requiredOption("--out <dir>", "the new adapter's folder")
+    .option("--set <path=value>", "a field of the method, such as topK=3 (repeatable)", collect)
+    .option("--seed <n>", "seed of the routers", number, 0)
+    .action(run(async () => (await import("./commands/import.js")).importCommand));
+  withJson(program.command("export <adapter>").description("write a plain PEFT LoRA adapter of the active experts"))
+    .requiredOption("--out <dir>", "the LoRA adapter's folder")
+    .option("--policy <file>", "JSON of the policy that names the experts to keep")
+    .action(run(async () => (await import("./commands/export.js")).exportCommand));
+};
+
 /** Every command of the program; each one's own module is loaded only when it runs. */
 export const registerCommands = (program: Command): void => {
   registerEnvironment(program);
   registerTraining(program);
   registerUse(program);
+  registerUpcycling(program);
 };

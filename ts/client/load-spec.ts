@@ -2,6 +2,7 @@ import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { MiloraError } from "../errors.js";
 import { parseWith } from "../spec/parse.js";
+import { withMethodPreset } from "../spec/presets.js";
 import { runSchema, type RunSpec } from "../spec/run.js";
 import { readJsonFile, readTextFile } from "../util/files.js";
 
@@ -91,5 +92,5 @@ export const readSpecValue = (file: string): Promise<unknown> => readSpecFile(re
 /** Reads a run's spec from a file, makes the assignments, checks it and fills the defaults. */
 export const loadRunSpec = async (file: string, assignments: readonly string[] = []): Promise<RunSpec> => {
   const value = applyAssignments(await readSpecValue(file), assignments);
-  return parseWith(runSchema, value, { what: "The spec", file });
+  return parseWith(runSchema, withMethodPreset(value), { what: "The spec", file });
 };

@@ -11,14 +11,21 @@ import { resolveMethod } from "../methods/registry.js";
 import type { TrainEvent } from "../runs/events.js";
 import { methodSchema } from "../spec/method.js";
 import { parseWith } from "../spec/parse.js";
+import { withMethodPreset, withPreset } from "../spec/presets.js";
 import { runSchema, type RunSpec } from "../spec/run.js";
 import { taskByName } from "../tasks/registry.js";
-import type { Task } from "../tasks/task.js";
 import { fineTune } from "../train/fine-tune.js";
 import { startRun, type TrainRun } from "../train/run-handle.js";
 import { createTrainer, type Trainer } from "../train/trainer.js";
 import { loadTrainingData, writeTrainingData } from "../train/training-data.js";
 import { AdapterNames } from "./adapter-names.js";
+import type {
+  EvaluateOptions,
+  GenerateOptions,
+  GenerateRequest,
+  RoutingOptions,
+  TrainOptions,
+} from "./call-options.js";
 import {
   openOptionsSchema,
   sessionRunSchema,
@@ -26,54 +33,10 @@ import {
   type SessionRunInput,
   type TrainInput,
 } from "./options.js";
+import { routingFigures, type RoutingFigures } from "./routing.js";
 import { createModelSession, type ModelSession, type SessionHooks } from "./session.js";
 import { trainProgress } from "./train-progress.js";
-
-/** How a run is watched, stopped and resumed. */
-export interface TrainOptions {
-  /** The run's folder; `runs/<time>` by default. */
-  readonly out?: string | undefined;
-  /** Goes on from the newest whole checkpoint in `out`. */
-  readonly resume?: boolean | undefined;
-  /** An abort ends the run after the step in progress, saved. */
-  readonly signal?: AbortSignal | undefined;
-  /** Draws a progress line on stderr; where stderr is a terminal by default. */
-  readonly progress?: boolean | undefined;
-  readonly onEvent?: ((event: TrainEvent) => void) | undefined;
-}
-
-export interface EvaluateOptions {
-  /** A name that `load` was given, or the folder of an adapter; the base model without it. */
-  readonly adapter?: string | undefined;
-  /** Names of built-in tasks, or tasks of your own. */
-  readonly tasks: readonly (string | Task)[];
-  readonly dir?: string | undefined;
-  readonly template?: string | undefined;
-  readonly scorer?: "generate" | "loglik" | undefined;
-  readonly beams?: number | undefined;
-  readonly limit?: number | undefined;
-  readonly batchSize?: number | undefined;
-  readonly maxNewTokens?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((task: string, done: number, total: number) => void) | undefined;
-}
-
-export interface GenerateRequest {
-  readonly prompt: string;
-  /** Name of a loaded adapter; the base model without it. */
-  readonly tenant?: string | undefined;
-  /** Puts the prompt into the checkpoint's chat template. */
-  readonly chat?: boolean | undefined;
-}
-
-export interface GenerateOptions {
-  readonly maxNewTokens?: number | undefined;
-  readonly beams?: number | undefined;
-  /** Adds each layer's chosen experts and gates. */
-  readonly explain?: boolean | undefined;
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
-}
+import { exportLora, importLora, type ExportOptions, type ImportOptions, type UpcyclingResult } from "./upcycling.js";
 
 type MethodInput = z.input<typeof methodSchema>;
 
@@ -99,17 +62,17 @@ export class Milora {
 
   /** The model's layers and the modules in each that can be experts. */
   async graph(method: MethodInput = { kind: "milora" }): Promise<ModelGraph> {
-    return this.#session.graph(parseWith(methodSchema, method, { what: "The method" }));
+    return this.#session.graph(parseWith(methodSchema, withPreset(method), { what: "The method" }));
   }
 
   /** Counts what a method trains and activates on this model; reads its config only, no weights. */
   async params(method: MethodInput): Promise<ParameterCount> {
-    const parsed = parseWith(methodSchema, method, { what: "The method" });
+    const parsed = parseWith(methodSchema, withPreset(method), { what: "The method" });
     return resolveMethod(await this.#session.graph(parsed), parsed).count;
   }
 
   #runSpec(spec: SessionRunInput): RunSpec {
-    const { method, data, train } = parseWith(sessionRunSchema, spec, { what: "The spec" });
+    const { method, data, train } = parseWith(sessionRunSchema, withMethodPreset(spec), { what: "The spec" });
     const { device, dtype, attention } = this.#options;
     const session = { device, attention, dtype: dtype === "float16" ? "auto" : dtype } as const;
     return parseWith(
@@ -178,30 +141,34 @@ export class Milora {
     await (await this.#names()).unload(name);
   }
 
+  /** Calls `work` with the inner name of a loaded adapter, or of a folder's that is loaded just for it. */
+  async #withAdapter<Result>(
+    adapter: string | undefined,
+    work: (inner: string | null) => Promise<Result>,
+  ): Promise<Result> {
+    const names = await this.#names();
+    if (adapter === undefined || names.names.includes(adapter)) return work(names.inner(adapter));
+    await names.load(adapter, adapter);
+    try {
+      return await work(names.inner(adapter));
+    } finally {
+      await names.unload(adapter);
+    }
+  }
+
   /** Scores the model, or an adapter on it, on tasks. */
   async evaluate(options: EvaluateOptions): Promise<{ readonly results: readonly EvaluationResult[] }> {
     const tasks = options.tasks.map((task) => (typeof task === "string" ? taskByName(task) : task));
-    const names = await this.#names();
-    const name = options.adapter;
-    const folder = name !== undefined && !names.names.includes(name) ? name : undefined;
-    if (folder !== undefined) await names.load(folder, folder);
-    const results: EvaluationResult[] = [];
-    try {
-      for (const task of tasks)
-        results.push(
-          await evaluate({
-            ...options,
-            backend: await this.#session.backend(),
-            adapter: names.inner(name),
-            task,
-            scorer: options.scorer ?? "generate",
-            onProgress: (done, total) => options.onProgress?.(task.name, done, total),
-          }),
-        );
-    } finally {
-      if (folder !== undefined) await names.unload(folder);
-    }
-    return { results };
+    return this.#withAdapter(options.adapter, async (adapter) => {
+      const results: EvaluationResult[] = [];
+      for (const task of tasks) {
+        const onProgress = (done: number, total: number): void => options.onProgress?.(task.name, done, total);
+        const scorer = options.scorer ?? "generate";
+        const backend = await this.#session.backend();
+        results.push(await evaluate({ ...options, backend, adapter, task, scorer, onProgress }));
+      }
+      return { results };
+    });
   }
 
   /** Generates a text a request; requests of several tenants may be mixed. */
@@ -213,9 +180,26 @@ export class Milora {
     const texts = await generateTexts({
       ...options,
       backend: await this.#session.backend(),
-      requests: requests.map(({ tenant, prompt, chat }) => ({ adapter: names.inner(tenant), prompt, chat })),
+      requests: requests.map(({ tenant, ...request }) => ({ ...request, adapter: names.inner(tenant) })),
     });
     return texts.map((text, index) => ({ ...text, tenant: requests[index]?.tenant ?? null }));
+  }
+
+  /** How an adapter's routers spread over the experts, for each task's prompts (the paper's Figure 2). */
+  async routing(options: RoutingOptions): Promise<readonly RoutingFigures[]> {
+    return this.#withAdapter(options.adapter, async (adapter) =>
+      routingFigures({ ...options, backend: await this.#session.backend(), adapter }),
+    );
+  }
+
+  /** A PEFT LoRA adapter's modules as the experts of a MiLoRA adapter with new routers. */
+  async importLora(options: ImportOptions): Promise<UpcyclingResult> {
+    return importLora(this.#session, options);
+  }
+
+  /** A MiLoRA adapter whose choice no prompt changes, as a plain PEFT LoRA adapter. */
+  async exportLora(options: ExportOptions): Promise<UpcyclingResult> {
+    return exportLora(this.#session, options);
   }
 
   /** A Python module as a raw pythonia proxy: await each step, hold no tensors. */

@@ -1,4 +1,4 @@
-import type { Backend, OpOutput } from "../backend/backend.js";
+import type { Backend, OpInput, OpOutput } from "../backend/backend.js";
 import { MiloraError } from "../errors.js";
 import { chunks } from "../util/text.js";
 
@@ -8,6 +8,14 @@ export interface TextRequest {
   readonly prompt: string;
   /** Puts the prompt into the checkpoint's chat template as one user message. */
   readonly chat?: boolean | undefined;
+  /** Fewer active experts than the adapter was trained with. */
+  readonly topK?: number | undefined;
+  /** Experts that may not be active, by name. */
+  readonly masked?: readonly string[] | undefined;
+  /** Keeps this prompt's decision under a name. */
+  readonly keepDecisionAs?: string | undefined;
+  /** Uses a kept decision instead of the router's. */
+  readonly decision?: string | undefined;
 }
 
 /** A generated text; `routing` with `explain` and a routed adapter: per layer the chosen experts and their gates. */
@@ -48,6 +56,12 @@ const describe = (request: TextRequest, output: OpOutput<"generate">["outputs"][
   ...(output.routing === null ? {} : { routing: output.routing }),
 });
 
+const requestInput = (request: TextRequest): OpInput<"generate">["requests"][number] => {
+  const { adapter = null, prompt, chat = false, topK = null, masked = [] } = request;
+  const { keepDecisionAs = null, decision = null } = request;
+  return { adapter, prompt, chat, topK, masked: [...masked], keepDecisionAs, decision };
+};
+
 /**
  * Generates one text a request, in the requests' order; those of several adapters share a batch.
  * Errors: `cancelled` between two batches; the backend's.
@@ -57,7 +71,7 @@ export const generateTexts = async (options: GenerateTextsOptions): Promise<read
   const texts: GeneratedText[] = [];
   for (const chunk of chunks(requests, batchSize)) {
     if (signal?.aborted === true) throw new MiloraError("cancelled", "The generation was cancelled.");
-    const input = chunk.map(({ adapter = null, prompt, chat = false }) => ({ adapter, prompt, chat }));
+    const input = chunk.map(requestInput);
     const { outputs } = await backend.call("generate", { requests: input, maxNewTokens, beams, explain }, { signal });
     if (outputs.length !== chunk.length) {
       throw new MiloraError(

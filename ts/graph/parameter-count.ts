@@ -36,7 +36,9 @@ export const activatedCount = (sizes: readonly (readonly number[])[], topK: numb
   const sorted = sizes.map((layer) => layer.toSorted((a, b) => a - b));
   return {
     min: sum(sorted.map((layer) => sum(layer.slice(0, topK)))),
-    mean: Math.round(sum(sizes.map((layer) => (sum(layer) * Math.min(topK, layer.length)) / layer.length))),
+    mean: Math.round(
+      sum(sizes.map((layer) => (layer.length === 0 ? 0 : (sum(layer) * Math.min(topK, layer.length)) / layer.length))),
+    ),
     max: sum(sorted.map((layer) => sum(layer.slice(-topK)))),
   };
 };

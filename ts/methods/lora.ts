@@ -4,22 +4,41 @@ import { activatedCount, countByModule, loraSize, type ParameterCount } from "..
 import type { LoraAdapterConfig } from "../spec/adapter-config.js";
 import type { LoraMethod } from "../spec/adapters/lora.js";
 import type { MethodDefinition } from "./method.js";
+import { rankOf } from "./ranks.js";
 
-const plan = (graph: ModelGraph, method: LoraMethod): LoraAdapterConfig => ({
-  peft_type: "LORA",
-  task_type: "CAUSAL_LM",
-  base_model_name_or_path: graph.location,
-  inference_mode: true,
-  r: method.rank,
-  lora_alpha: method.alpha ?? method.rank,
-  lora_dropout: method.dropout,
-  target_modules: [...targetModules(selectModules(graph, method.modules))],
-  bias: "none",
-});
+/** PEFT's patterns for modules whose rank is not the method's: last component of the path → rank. */
+const rankPattern = (graph: ModelGraph, method: LoraMethod): Readonly<Record<string, number>> =>
+  Object.fromEntries(
+    graph.layers
+      .flatMap((layer) => layer.modules)
+      .filter(({ name }) => rankOf(method, name) !== method.rank)
+      .map(({ name, module }) => [module, rankOf(method, name)]),
+  );
+
+const plan = (whole: ModelGraph, method: LoraMethod): LoraAdapterConfig => {
+  const graph = selectModules(whole, method.modules);
+  const ranks = rankPattern(graph, method);
+  return {
+    peft_type: "LORA",
+    task_type: "CAUSAL_LM",
+    base_model_name_or_path: graph.location,
+    inference_mode: true,
+    r: method.rank,
+    lora_alpha: method.alpha ?? method.rank,
+    lora_dropout: method.dropout,
+    rank_pattern: { ...ranks },
+    // Without an alpha of its own a module's scale is 1, whatever its rank.
+    alpha_pattern: method.alpha === undefined ? { ...ranks } : {},
+    target_modules: [...targetModules(graph)],
+    bias: "none",
+  };
+};
 
 const count = (graph: ModelGraph, method: LoraMethod): ParameterCount => {
   const adapted = selectModules(graph, method.modules);
-  const sizes = adapted.layers.map((layer) => layer.modules.map((module) => loraSize(module, method.rank)));
+  const sizes = adapted.layers.map((layer) =>
+    layer.modules.map((module) => loraSize(module, rankOf(method, module.name))),
+  );
   const adapter = sizes.flat().reduce((total, size) => total + size, 0);
   const activated = activatedCount(sizes, Number.MAX_SAFE_INTEGER);
   return {
@@ -30,7 +49,7 @@ const count = (graph: ModelGraph, method: LoraMethod): ParameterCount => {
     adapterAndProjection: adapter,
     activated,
     activatedWithProjection: activated,
-    modules: countByModule(adapted, (module) => loraSize(module, method.rank)),
+    modules: countByModule(adapted, (module) => loraSize(module, rankOf(method, module.name))),
   };
 };
 

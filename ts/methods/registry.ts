@@ -4,6 +4,7 @@ import type { AdapterConfig } from "../spec/adapter-config.js";
 import type { Method, MethodKind } from "../spec/method.js";
 import { lora } from "./lora.js";
 import type { MethodCapabilities, MethodDefinition } from "./method.js";
+import { midora } from "./midora.js";
 import { milora } from "./milora.js";
 
 /** A method with its settings, resolved against one model. */
@@ -21,19 +22,26 @@ const resolveWith = <Kind extends MethodKind>(
   definition: MethodDefinition<Kind>,
   graph: ModelGraph,
   method: Extract<Method, { kind: Kind }>,
-): ResolvedMethod => ({
-  label: definition.label,
-  capabilities: definition.capabilities,
-  config: definition.plan(graph, method),
-  count: definition.count(graph, method),
-  balance: definition.balance(method),
-});
+): ResolvedMethod => {
+  const count = definition.count(graph, method);
+  // With fixed activations, or no router at all, there is no Θ to train.
+  const bilevel = definition.capabilities.bilevel && (count.routerParts["activation"] ?? 0) > 0;
+  return {
+    label: definition.label,
+    capabilities: { ...definition.capabilities, bilevel },
+    config: definition.plan(graph, method),
+    count,
+    balance: definition.balance(method),
+  };
+};
 
 /** Resolves a method against a model's graph. */
 export const resolveMethod = (graph: ModelGraph, method: Method): ResolvedMethod => {
   switch (method.kind) {
     case "milora":
       return resolveWith(milora, graph, method);
+    case "midora":
+      return resolveWith(midora, graph, method);
     case "lora":
       return resolveWith(lora, graph, method);
   }

@@ -19,6 +19,10 @@ const expert = z.strictObject({
 const plannedLayer = z.strictObject({
   /** Path of the decoder layer inside the causal language model, such as `model.layers.0`. */
   path: z.string().min(1),
+  /** g of the layer's router. */
+  activation: z.enum(["rational", "gelu", "relu"]),
+  /** With policy `fixed`: names of the experts that are always active, maybe none; else null. */
+  chosen: z.array(expertName).nullable(),
   experts: z.array(expert).min(1),
 });
 
@@ -35,12 +39,17 @@ export const miloraAdapterConfig = z.object({
   r: z.int().min(1),
   lora_alpha: z.number().positive(),
   lora_dropout: z.number().min(0).max(0.9),
+  /** What an expert is: a LoRA module (MiLoRA) or a DoRA module (MiDoRA). */
+  expert: z.enum(["lora", "dora"]),
+  /** `fixed`: each layer's `chosen` decides, with gates of 1, and there are no routers. */
+  policy: z.enum(["learned", "fixed"]),
   /** Names that PEFT matches modules by: the last component of each expert's module. */
   target_modules: z.array(z.string()).min(1),
   top_k: z.int().min(1),
-  pooler: z.enum(["self-attention"]),
-  activation: z.enum(["rational"]),
-  gate: z.enum(["scaled", "probability"]),
+  pooler: z.enum(["self-attention", "average", "max", "last-token"]),
+  gate: z.enum(["scaled", "probability", "none"]),
+  /** Dtype in which base and adapter output are added: the base's own, or float32. */
+  accumulate: z.enum(["base", "float32"]),
   router_input: z.enum(["normalized", "raw"]),
   hidden_size: z.int().min(1),
   layers: z.array(plannedLayer).min(1),
@@ -55,6 +64,9 @@ export const loraAdapterConfig = z.object({
   r: z.int().min(1),
   lora_alpha: z.number().positive(),
   lora_dropout: z.number().min(0).max(0.9),
+  /** Module path or name → its own rank and alpha, where they differ. */
+  rank_pattern: z.record(z.string(), z.int().min(1)).default({}),
+  alpha_pattern: z.record(z.string(), z.number().positive()).default({}),
   target_modules: z.array(z.string()).min(1),
   bias: z.literal("none").default("none"),
 });

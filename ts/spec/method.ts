@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { loraMethod } from "./adapters/lora.js";
-import { miloraMethod } from "./adapters/milora.js";
+import { midoraMethod, miloraMethod } from "./adapters/milora.js";
 
 /** A fine-tuning method with its settings, told apart by `kind`. */
-export const methodSchema = z.discriminatedUnion("kind", [miloraMethod, loraMethod]);
+export const methodSchema = z.discriminatedUnion("kind", [miloraMethod, midoraMethod, loraMethod]);
 
 export type Method = z.output<typeof methodSchema>;
 export type MethodInput = z.input<typeof methodSchema>;

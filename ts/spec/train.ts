@@ -17,6 +17,18 @@ export const trainSchema = z.strictObject({
     .min(1)
     .default(1)
     .meta({ description: "Weight steps (Ω) between two activation steps (Θ)." }),
+  warmStart: z
+    .string()
+    .optional()
+    .meta({ description: "Folder of an adapter with the same plan that training starts from." }),
+  trains: z
+    .enum(["all", "router"])
+    .default("all")
+    .meta({ description: "`router`: the experts stay as they are; only poolers, projections and activations train." }),
+  bilevel: z
+    .enum(["first-order", "second-order"])
+    .default("first-order")
+    .meta({ description: "Gradient of Θ: at the weights as they are, or through one virtual weight step (DARTS)." }),
   warmup: z.number().min(0).max(1).default(0.06).meta({ description: "Share of the steps with a rising rate." }),
   weightDecay: z.number().min(0).default(0),
   maxGradientNorm: z.number().positive().nullable().default(1).meta({ description: "null = no clipping." }),

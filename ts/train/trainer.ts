@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import type { Backend, OpOutput } from "../backend/backend.js";
 import { MiloraError } from "../errors.js";
 import type { ResolvedMethod } from "../methods/registry.js";
@@ -62,6 +63,7 @@ export class Trainer {
   #train: BatchOrder;
   #dev: BatchOrder;
   #step = 0;
+  #lastWeightsStep: { readonly rows: readonly number[]; readonly learningRate: number } | undefined;
   #pending: { readonly step: number; readonly learningRate: number }[] = [];
 
   constructor({ backend, adapter, method, settings, train, dev, devSource }: TrainerParts) {
@@ -127,14 +129,29 @@ export class Trainer {
   ): Promise<void> {
     await this.#backend.call("weightsStep", { data: "train", rows: [...batch.rows], learningRate });
     this.#step += 1;
+    this.#lastWeightsStep = { rows: batch.rows, learningRate };
     this.#pending.push({ step: this.#step, learningRate });
+  }
+
+  /** The weight step that a second-order gradient of Θ looks through: the last batch at the rate it was given. */
+  #virtualStep(): { data: string; rows: number[]; learningRate: number } | null {
+    if (this.settings.bilevel === "first-order") return null;
+    if (this.#lastWeightsStep === undefined)
+      throw new MiloraError("input/invalid-spec", "A second-order activation step needs a weights step before it.", {
+        path: "train.bilevel",
+        hint: "Call weightsStep first, or set train.bilevel to first-order.",
+      });
+    const { rows, learningRate } = this.#lastWeightsStep;
+    // A virtual step of no length would be the first order.
+    return learningRate === 0 ? null : { data: "train", rows: [...rows], learningRate };
   }
 
   /** One AdamW step on Θ, the activations' coefficients; the rate decays as the weights' does. */
   async activationStep(batch: Batch, options: { readonly learningRate?: number } = {}): Promise<void> {
     const factor = scheduleFactor(Math.max(0, this.#step - 1), this.#schedule);
     const learningRate = options.learningRate ?? this.settings.activationLearningRate * factor;
-    await this.#backend.call("activationStep", { data: "dev", rows: [...batch.rows], learningRate });
+    const virtualStep = this.#virtualStep();
+    await this.#backend.call("activationStep", { data: "dev", rows: [...batch.rows], learningRate, virtualStep });
     this.#pending.push({ step: this.#step, learningRate });
   }
 
@@ -219,7 +236,10 @@ export const createTrainer = async ({
   const dev = await backend.call("loadRows", { name: "dev", file: files.dev, format, maxLength });
   // Looks at the rows first: with none that can be used, nothing is attached.
   const trainer = new Trainer({ backend, adapter, method, settings, train, dev, devSource });
-  await backend.call("attachAdapter", { adapter, config: { ...method.config, inference_mode: false }, seed });
+  const { trains } = settings;
+  const warmStart = settings.warmStart === undefined ? null : resolve(settings.warmStart);
+  const config = { ...method.config, inference_mode: false };
+  await backend.call("attachAdapter", { adapter, config, seed, warmStart, trains });
   const balance = method.balance;
   try {
     await backend.call("startTraining", { adapter, microBatch, weightDecay, maxGradientNorm, balance, seed });

@@ -164,7 +164,7 @@ def _readme(config: dict[str, Any], folder_name: str) -> str:
         base=f"base_model: {json.dumps(base)}\n",
         base_literal=json.dumps(base),
         folder_literal=json.dumps(folder_name),
-        method="MiLoRA" if routed else "LoRA",
+        method=("MiDoRA" if config.get("expert") == "dora" else "MiLoRA") if routed else "LoRA",
         imports="import milora  # registers the adapter's type with PEFT\n" if routed else "",
         requires=(
             "It needs the Python package `milora`: import it before loading the adapter, or PEFT stops with "

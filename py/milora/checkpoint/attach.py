@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from peft import PeftModel, get_peft_model
@@ -18,8 +18,12 @@ from milora.tuners.build import build_config
 from milora.tuners.milora import MiloraConfig
 from milora.tuners.milora.plan import check_plan
 from milora.tuners.names import check_adapter_name
+from milora.tuners.parameters import freeze_experts
 
 _SHOWN_KEYS = 3
+
+Trains = Literal["all", "router"]
+"""What of a new adapter trains."""
 
 
 def attach_adapter(
@@ -28,6 +32,9 @@ def attach_adapter(
     name: str,
     tensors: dict[str, Tensor] | None = None,
     seed: int = 0,
+    *,
+    trainable: bool | None = None,
+    trains: Trains = "all",
 ) -> PeftModel:
     """Attaches an adapter and makes it the active one.
 
@@ -35,7 +42,9 @@ def attach_adapter(
         model: A causal language model, or one that already carries adapters of the same method.
         config: The fields of ``adapter_config.json``.
         name: The adapter's name in this model.
-        tensors: Its weights; the adapter is then frozen, for inference. Without them it is new and trainable.
+        tensors: Its weights, from which it starts; without them it is new.
+        trainable: Whether it trains; by default only without ``tensors``. False: frozen, for inference.
+        trains: ``router``: its experts stay as they are, and only the routers train.
         seed: Decides a new adapter's weights, the same on every device; the global generators are left alone.
 
     Returns:
@@ -46,7 +55,9 @@ def attach_adapter(
             model is then as it was.
     """
     peft_config = build_config(config)
-    peft_config.inference_mode = tensors is not None
+    trainable = tensors is None if trainable is None else trainable
+    _check_trains(peft_config, name, trainable, trains)
+    peft_config.inference_mode = not trainable
     base_name = peft_config.base_model_name_or_path
     existing = list(model.peft_config) if isinstance(model, PeftModel) else []
     check_adapter_name(model, name, existing)
@@ -71,9 +82,27 @@ def attach_adapter(
             _detach(peft_model, name, existing)
             raise
         peft_model.eval()
+    if trains == "router":
+        freeze_experts(peft_model, name)
     if existing:
-        peft_model.set_adapter(name, inference_mode=tensors is not None)
+        peft_model.set_adapter(name, inference_mode=not trainable)
     return peft_model
+
+
+def _check_trains(config: PeftConfig, name: str, trainable: bool, trains: Trains) -> None:
+    if trains == "all":
+        return
+    if trains != "router":
+        raise MiloraError("adapter/unsupported", f"trains is {trains!r}; allowed: all, router.", allowed="all, router")
+    if not trainable:
+        raise MiloraError("adapter/unsupported", f"Adapter {name!r} is frozen; its routers cannot be trained.")
+    if not isinstance(config, MiloraConfig) or config.policy == "fixed":
+        raise MiloraError(
+            "adapter/unsupported",
+            f"Adapter {name!r} has no routers that could be trained alone: its type is {config.peft_type}"
+            + (", its policy fixed." if isinstance(config, MiloraConfig) else ".")
+            + " Train all of it, or use a MiLoRA adapter with a learned policy.",
+        )
 
 
 def _inject(model: PreTrainedModel | PeftModel, config: PeftConfig, name: str) -> PeftModel:

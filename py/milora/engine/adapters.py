@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from milora.checkpoint import attach_adapter, read_adapter, save_adapter
 from milora.checkpoint.adapter import adapter_tensors
+from milora.checkpoint.attach import Trains
 from milora.errors import MiloraError
 from milora.routing.context import RoutingContext, routing_context
 
@@ -29,10 +30,11 @@ class ActiveModel:
 
 @dataclass
 class _Kept:
-    """An adapter of the host: its ``adapter_config.json``, and its weights while it is not in the model."""
+    """An adapter of the host: its ``adapter_config.json``, what of it trains, its weights while out of the model."""
 
     config: dict[str, Any]
-    tensors: dict[str, Tensor] | None
+    trains: Trains
+    tensors: dict[str, Tensor] | None = None
 
 
 class AdapterHost:
@@ -53,14 +55,28 @@ class AdapterHost:
         """Adapters in the order they came."""
         return tuple(self._adapters)
 
-    def attach(self, name: str, config: dict[str, Any], seed: int) -> PeftModel:
-        """Adds a new, untrained adapter and makes it active.
+    def attach(
+        self,
+        name: str,
+        config: dict[str, Any],
+        seed: int,
+        *,
+        tensors: dict[str, Tensor] | None = None,
+        trains: Trains = "all",
+    ) -> PeftModel:
+        """Adds an adapter to train, new or starting from ``tensors``, and makes it active.
 
         Raises:
             MiloraError: ``adapter/bad-name``, ``adapter/mismatch``, or ``adapter/unsupported`` during the training of
                 an adapter of another method.
         """
-        return self._add(name, config, None, seed)
+        return self._add(name, config, tensors, seed, trainable=True, trains=trains)
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """An adapter's weights by the keys of its file; copies."""
+        with self.use(name):
+            assert self._peft is not None
+            return {key: tensor.detach().clone() for key, tensor in adapter_tensors(self._peft, name).items()}
 
     def load(self, name: str, folder: Path) -> PeftModel:
         """Adds the adapter of a folder and makes it active.
@@ -69,7 +85,7 @@ class AdapterHost:
             MiloraError: as :meth:`attach`, and ``adapter/not-found`` or ``adapter/unreadable``.
         """
         config, tensors = read_adapter(folder)
-        return self._add(name, config, tensors, 0)
+        return self._add(name, config, tensors, 0, trainable=False)
 
     def config(self, name: str) -> dict[str, Any]:
         """The fields of an adapter's ``adapter_config.json``."""
@@ -134,20 +150,31 @@ class AdapterHost:
             with self._peft.disable_adapter():
                 yield ActiveModel(self._peft, None)
 
-    def _add(self, name: str, config: dict[str, Any], tensors: dict[str, Tensor] | None, seed: int) -> PeftModel:
+    def _add(
+        self,
+        name: str,
+        config: dict[str, Any],
+        tensors: dict[str, Tensor] | None,
+        seed: int,
+        *,
+        trainable: bool,
+        trains: Trains = "all",
+    ) -> PeftModel:
         if name in self._adapters:
             message = f"There already is an adapter {name!r}; unload it first, or take another name."
             raise MiloraError("adapter/bad-name", message, found=name)
         self._make_room(config, name)
-        model = self._inject(name, config, tensors, seed)
-        self._adapters[name] = _Kept(config, None)
+        model = self._inject(name, config, tensors, seed, trainable=trainable, trains=trains)
+        self._adapters[name] = _Kept(config, trains)
         return model
 
     def _bring_in(self, name: str) -> PeftModel:
         kept = self._adapters[name]
         if kept.tensors is not None:
             self._make_room(kept.config, name)
-            self._inject(name, kept.config, kept.tensors, 0)
+            # Experts that are frozen for good stay so; of all others a training says itself what trains.
+            trainable = kept.trains == "router"
+            self._inject(name, kept.config, kept.tensors, 0, trainable=trainable, trains=kept.trains)
             kept.tensors = None
         return self._activate(name)
 
@@ -170,9 +197,19 @@ class AdapterHost:
                 kept.tensors = {key: tensor.detach().clone() for key, tensor in state.items()}
         self._strip()
 
-    def _inject(self, name: str, config: dict[str, Any], tensors: dict[str, Tensor] | None, seed: int) -> PeftModel:
+    def _inject(
+        self,
+        name: str,
+        config: dict[str, Any],
+        tensors: dict[str, Tensor] | None,
+        seed: int,
+        *,
+        trainable: bool,
+        trains: Trains = "all",
+    ) -> PeftModel:
+        model = self._peft or self._base
         try:
-            self._peft = attach_adapter(self._peft or self._base, config, name, tensors=tensors, seed=seed)
+            self._peft = attach_adapter(model, config, name, tensors, seed, trainable=trainable, trains=trains)
         except BaseException:
             if self._peft is None:
                 self._clean_base()

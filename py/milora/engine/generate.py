@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from milora.data import Prompt, TextEncoder
+from milora.data import TextEncoder
 from milora.engine.adapters import ActiveModel, AdapterHost
+from milora.engine.requests import GenerationRequest, check_routing, request_override
 from milora.errors import MiloraError
 from milora.routing.record import RoutingRecord
 
@@ -21,14 +22,6 @@ OnStep = Callable[[int, int], None]
 # Bounds of a batch, which bound the KV cache: rows (beams counted) and tokens, prompts and new ones.
 _max_rows = 32
 _max_tokens = 32_768
-
-
-@dataclass(frozen=True)
-class GenerationRequest:
-    """A prompt for an adapter; None: the base model."""
-
-    prompt: Prompt
-    adapter: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,13 +43,17 @@ class Routing:
 
 @dataclass(frozen=True)
 class Generated:
-    """A generated text; ``new_tokens`` counts the end token too where one was generated (``stopped``)."""
+    """A generated text; ``new_tokens`` counts the end token too where one was generated (``stopped``).
+
+    ``decision``: the gates, [layers, experts], where the request keeps them.
+    """
 
     text: str
     prompt_tokens: int
     new_tokens: int
     stopped: bool
     routing: Routing | None
+    decision: Tensor | None = None
 
 
 def generate(
@@ -71,19 +68,21 @@ def generate(
     """Answers every request, in the order given.
 
     Raises:
-        MiloraError: ``adapter/not-found``, or ``input/invalid-spec`` for a prompt that leaves no room in the model's
-            context; both before anything is computed.
+        MiloraError: ``adapter/not-found``; ``input/invalid-spec`` for a prompt that leaves no room in the model's
+            context; those of :func:`milora.engine.requests.check_routing`; all before anything is computed.
     """
     prompts = encoder.prompt_ids([request.prompt for request in requests])
     for adapter in dict.fromkeys(request.adapter for request in requests):
         host.check(adapter)
+    check_routing(host, requests)
     _check_lengths(prompts, settings, max_length)
     outputs: dict[int, Generated] = {}
     for adapter, indices in _batches(requests, prompts, settings):
         done = len(outputs)
         reporter = _Progress(on_step, done, len(indices), len(requests), settings.max_new_tokens)
         with host.use(adapter) as active:
-            made = _generate_batch(active, encoder, [prompts[index] for index in indices], settings, reporter)
+            batch = _Batch([requests[index] for index in indices], [prompts[index] for index in indices])
+            made = _generate_batch(active, encoder, batch, settings, reporter)
         outputs |= dict(zip(indices, made, strict=True))
     total = len(requests) * settings.max_new_tokens
     on_step(total, total)
@@ -113,8 +112,11 @@ def _batches(
     requests: Sequence[GenerationRequest], prompts: list[list[int]], settings: GenerationSettings
 ) -> list[tuple[str | None, list[int]]]:
     batches: list[tuple[str | None, list[int]]] = []
-    for adapter in dict.fromkeys(request.adapter for request in requests):
-        mine = [index for index, request in enumerate(requests) if request.adapter == adapter]
+    # A kept decision replaces the router for its whole batch, so such requests have batches of their own.
+    kinds = [(request.adapter, request.decision is not None) for request in requests]
+    for kind in dict.fromkeys(kinds):
+        adapter = kind[0]
+        mine = [index for index, other in enumerate(kinds) if other == kind]
         batch: list[int] = []
         for index in sorted(mine, key=lambda index: len(prompts[index])):
             rows = (len(batch) + 1) * settings.beams
@@ -128,14 +130,25 @@ def _batches(
     return batches
 
 
+@dataclass(frozen=True)
+class _Batch:
+    requests: list[GenerationRequest]
+    prompts: list[list[int]]
+
+    @property
+    def records(self) -> bool:
+        return any(request.keeps_decision for request in self.requests)
+
+
 @torch.no_grad()
 def _generate_batch(
     active: ActiveModel,
     encoder: TextEncoder,
-    prompts: list[list[int]],
+    batch: _Batch,
     settings: GenerationSettings,
     reporter: _Progress,
 ) -> list[Generated]:
+    prompts = batch.prompts
     device = next(active.model.parameters()).device
     width = max(len(ids) for ids in prompts)
     input_ids = torch.tensor([[encoder.pad_id] * (width - len(ids)) + ids for ids in prompts], device=device)
@@ -148,18 +161,26 @@ def _generate_batch(
         pad_token_id=encoder.pad_id,
     )
     model: Any = active.model
-    routed = active.routing if settings.explain else None
-    with routed.record() if routed is not None else contextlib.nullcontext() as record:
+    routed = active.routing if settings.explain or batch.records else None
+    recording = routed.record() if routed is not None else contextlib.nullcontext()
+    with request_override(active.routing, batch.requests), recording as record:
         sequences = model.generate(
             input_ids=input_ids,
             attention_mask=mask,
             generation_config=config,
             stopping_criteria=StoppingCriteriaList([reporter]),
         )
-    routings = _read_routing(record, len(prompts)) if record is not None else [None] * len(prompts)
+    gates_PLE = _prompt_gates(record, len(prompts)) if record is not None else None
+    routings = _read_routing(gates_PLE) if gates_PLE is not None and settings.explain else [None] * len(prompts)
     rows = sequences[:, width:].tolist()
-    return [
+    made = [
         _read_row(encoder, ids, prompt, routing) for ids, prompt, routing in zip(rows, prompts, routings, strict=True)
+    ]
+    if gates_PLE is None:
+        return made
+    return [
+        replace(text, decision=gates_PLE[index]) if request.keeps_decision else text
+        for index, (text, request) in enumerate(zip(made, batch.requests, strict=True))
     ]
 
 
@@ -176,10 +197,13 @@ def _read_row(encoder: TextEncoder, ids: list[int], prompt: list[int], routing: 
     )
 
 
-def _read_routing(record: RoutingRecord, num_prompts: int) -> list[Routing | None]:
-    gates_PLE: Tensor = record.gates.detach().float().cpu()
+def _prompt_gates(record: RoutingRecord, num_prompts: int) -> Tensor:
+    gates_BLE: Tensor = record.gates.detach().float().cpu()
     # Beams of a prompt lie side by side and share its decision.
-    gates_PLE = gates_PLE[:: gates_PLE.shape[0] // num_prompts]
+    return gates_BLE[:: gates_BLE.shape[0] // num_prompts]
+
+
+def _read_routing(gates_PLE: Tensor) -> list[Routing | None]:
     routings: list[Routing | None] = []
     for layers in gates_PLE.tolist():
         chosen = [

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from milora.errors import MiloraError
 from milora.routing.hooks import cache_length, find_cache, in_backward, remove_hooks
+from milora.routing.override import NamesByRow, RoutingOverride, make_override
 from milora.routing.prompt import ForwardInputs, explicit_prompt, generation_prompt, inferred_prompt
 from milora.routing.record import RoutingRecord
 
@@ -32,6 +33,9 @@ class RoutingContext:
         self._inputs: ForwardInputs | None = None
         self._explicit: Tensor | None = None
         self._generation: Tensor | None = None
+        self._continues_earlier_prompt = False
+        self._override: RoutingOverride | None = None
+        self._last_override: RoutingOverride | None = None
         self._last_mask: Tensor | None = None
         self._record: RoutingRecord | None = None
 
@@ -49,13 +53,76 @@ class RoutingContext:
             self._explicit = previous
 
     @contextlib.contextmanager
-    def generation(self, prompt_mask: Tensor) -> Iterator[None]:
-        """Marks the prompts of a ``generate`` call: booleans, [prompts, prompt tokens], before beams."""
-        previous, self._generation = self._generation, prompt_mask
+    def generation(self, prompt_mask: Tensor, continues_earlier_prompt: bool = False) -> Iterator[None]:
+        """Marks the prompts of a ``generate`` call: booleans, [prompts, prompt tokens], before beams.
+
+        Args:
+            prompt_mask: True at the prompts' tokens.
+            continues_earlier_prompt: The call was given a KV cache that an earlier prompt filled.
+        """
+        previous = self._generation, self._continues_earlier_prompt
+        self._generation, self._continues_earlier_prompt = prompt_mask, continues_earlier_prompt
         try:
             yield
         finally:
-            self._generation = previous
+            self._generation, self._continues_earlier_prompt = previous
+
+    @contextlib.contextmanager
+    def override(
+        self,
+        *,
+        top_k: Tensor | Sequence[int | None] | None = None,
+        allowed: Tensor | NamesByRow | None = None,
+        decision: Tensor | None = None,
+    ) -> Iterator[None]:
+        """Overrides the routers for the prompts of the forward passes and ``generate`` calls inside.
+
+        A row is a prompt; a ``generate`` with beams expands what is given as it expands the prompts. Overrides do not
+        add up: an inner one replaces an outer one.
+
+        Args:
+            top_k: Elastic k: active experts of each row, [rows], at most the adapter's k; None in a sequence: its own.
+                The gates follow the same rule with the new k.
+            allowed: Booleans, [rows, experts], or for each row the names of the experts that may be active (None:
+                all). Masked experts are left out of the ranking; where fewer than k are left, fewer are active.
+            decision: Gates, [rows, layers, experts], as ``record().gates`` holds them, used instead of the routers,
+                also on a KV cache that an earlier prompt filled: the next turn of a chat on the first one's cache.
+
+        Raises:
+            MiloraError: ``adapter/unsupported`` for values that no adapter could take here; in the forward pass for
+                those that the adapter cannot, and for an adapter with a fixed policy.
+        """
+        previous, self._override = self._override, make_override(top_k, allowed, decision)
+        try:
+            yield
+        finally:
+            self._override = previous
+
+    @property
+    def overriding(self) -> RoutingOverride | None:
+        """The override of the running forward pass; a layer recomputed in backward sees that of its forward pass."""
+        if not in_backward():
+            self._last_override = self._override
+        return self._last_override
+
+    @property
+    def is_recording(self) -> bool:
+        """True where a record listens."""
+        return self._record is not None and not in_backward()
+
+    def check_continues(self, adapter: str) -> None:
+        """Raises where ``generate`` would use an earlier prompt's decision for another prompt.
+
+        Raises:
+            MiloraError: ``adapter/unsupported``.
+        """
+        if self._continues_earlier_prompt:
+            raise MiloraError(
+                "adapter/unsupported",
+                f"generate() was given a KV cache that an earlier prompt filled: adapter {adapter!r} would use that "
+                "prompt's routing decision for this one. Give the whole conversation with an empty cache, or keep the "
+                "earlier decision on purpose with context.override(decision=...).",
+            )
 
     @contextlib.contextmanager
     def record(self, adapter: str | None = None) -> Iterator[RoutingRecord]:
@@ -71,8 +138,8 @@ class RoutingContext:
         finally:
             self._record = previous
 
-    def note(self, adapter: str, layer: int, probabilities: Tensor, gates: Tensor) -> None:
-        """Hands a router's decision to the open record, if any; a recomputed layer tells nothing new."""
+    def note(self, adapter: str, layer: int, probabilities: Tensor | None, gates: Tensor) -> None:
+        """Hands a layer's decision to the open record, if any; a recomputed layer tells nothing new."""
         if self._record is not None and not in_backward():
             self._record.note(adapter, layer, probabilities, gates)
 

@@ -16,11 +16,12 @@ CACHE_ATTRIBUTE = "_milora_decisions"
 class LayerDecision:
     """What the experts of one layer read in a forward pass.
 
-    ``gates``: [rows, experts]. ``chosen``: the experts that any row uses, known on the host in decoding only; None
-    means: compute all of them (prefill and training, where reading it would synchronise with the device).
+    ``gates``: [rows, experts]; None: 1 for the chosen experts of every row (a fixed policy). ``chosen``: the experts
+    that any row uses, known on the host in decoding and with a fixed policy only; None means: compute all of them
+    (prefill and training, where reading it would synchronise with the device).
     """
 
-    gates: Tensor
+    gates: Tensor | None
     chosen: frozenset[int] | None = None
 
 

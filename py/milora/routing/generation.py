@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from milora.errors import MiloraError
 from milora.routing.context import adapter_names_refused, routing_context
+from milora.routing.hooks import cache_length, find_cache
 
 
 def wrap_generate(model: nn.Module) -> None:
@@ -61,8 +62,16 @@ def generate_with_prompt(model: Any, original: Callable[..., Any] | None, *args:
             kwargs["attention_mask"] = given_mask
     # A mask longer than the prompt belongs to a continued cache, whose decision is already made.
     mask = given_mask[:, -prompt.shape[1] :] != 0
-    with context.generation(mask):
+    with context.generation(mask, continues_earlier_prompt=_continues_earlier_prompt(model, args, kwargs)):
         return call(*args, **kwargs)
+
+
+def _continues_earlier_prompt(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """True for a cache that holds tokens; an assistant's cache is that of the same prompt, drafted on."""
+    cache = find_cache((), kwargs)
+    if cache is None or _setting(model, "is_assistant", args, kwargs):
+        return False
+    return cache_length(cache) > 0
 
 
 def _setting(model: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

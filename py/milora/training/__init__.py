@@ -1,8 +1,8 @@
 """Training steps, their state, and the loss of data."""
 
-from milora.training.evaluation import DataLoss, RoutingCounts, data_loss
+from milora.training.evaluation import DataLoss, RoutingCounts, data_loss, prompt_routing
 from milora.training.figures import Group, StepFigures
-from milora.training.session import TrainingSession, TrainingSettings
+from milora.training.session import TrainingSession, TrainingSettings, VirtualStep
 from milora.training.state import load_training, save_training
 
 __all__ = [
@@ -12,7 +12,9 @@ __all__ = [
     "StepFigures",
     "TrainingSession",
     "TrainingSettings",
+    "VirtualStep",
     "data_loss",
     "load_training",
+    "prompt_routing",
     "save_training",
 ]

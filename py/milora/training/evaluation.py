@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from milora.data import Batch, Dataset, collate
+from milora.data import Batch, Dataset, TokenRow, collate
 from milora.errors import MiloraError
-from milora.models import answer_logits
+from milora.models import answer_logits, run_decoder
 from milora.routing.context import RoutingContext
 from milora.routing.record import RoutingRecord
 from milora.training.batching import micro_batches
@@ -22,12 +22,15 @@ OnStep = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class RoutingCounts:
-    """How often each expert came first and was chosen, [layers][experts], over ``prompts`` prompts."""
+    """How often each expert came first and was chosen, [layers][experts], over ``prompts`` prompts.
+
+    ``balance`` is None where no router decides (a fixed policy).
+    """
 
     argmax: list[list[int]]
     chosen: list[list[int]]
     prompts: int
-    balance: float
+    balance: float | None
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def data_loss(
     # Float64 where the device has it: thousands of batches add up.
     nll = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     answer_tokens, done = 0, 0
-    routing = _RoutingSums() if context is not None else None
+    routing = RoutingSums() if context is not None else None
     for group in groups:
         on_step(done, len(rows))
         batch = collate(group, pad_id, device)
@@ -82,7 +85,32 @@ def data_loss(
     return DataLoss(total, answer_tokens, routing.counts() if routing is not None else None)
 
 
-def _batch_nll(model: nn.Module, batch: Batch, context: RoutingContext | None, routing: _RoutingSums | None) -> Tensor:
+@torch.no_grad()
+def prompt_routing(
+    model: nn.Module,
+    context: RoutingContext,
+    prompts: Sequence[Sequence[int]],
+    *,
+    micro_batch: int,
+    pad_id: int,
+    on_step: OnStep,
+) -> RoutingCounts | None:
+    """What the active adapter's routers decide for prompts (token ids); None for none."""
+    model.eval()
+    device = next(model.parameters()).device
+    rows = [TokenRow(tuple(ids), ()) for ids in sorted(prompts, key=len)]
+    routing = RoutingSums()
+    for start in range(0, len(rows), micro_batch):
+        on_step(start, len(rows))
+        batch = collate(rows[start : start + micro_batch], pad_id, device)
+        with context.prompt(batch.prompt_mask), context.record() as record:
+            run_decoder(model, batch)
+        routing.add(record)
+    on_step(len(rows), len(rows))
+    return routing.counts()
+
+
+def _batch_nll(model: nn.Module, batch: Batch, context: RoutingContext | None, routing: RoutingSums | None) -> Tensor:
     if context is None or routing is None:
         logits = answer_logits(model, batch)
     else:
@@ -93,13 +121,16 @@ def _batch_nll(model: nn.Module, batch: Batch, context: RoutingContext | None, r
 
 
 @dataclass
-class _RoutingSums:
+class RoutingSums:
+    """Adds up the routing of batches; the balance loss is that of all their prompts at once."""
+
     first: Tensor | None = None
     chosen: Tensor | None = None
     probabilities: list[Tensor] = field(default_factory=list)
     prompts: int = 0
 
     def add(self, record: RoutingRecord) -> None:
+        """Adds a batch's record."""
         first, chosen = record.first_choice_counts(), record.chosen_counts()
         sums = [layer.sum(dim=0).cpu().double() for layer in record.probabilities]
         self.first = first if self.first is None else self.first + first
@@ -109,12 +140,15 @@ class _RoutingSums:
         self.prompts += record.num_prompts
 
     def counts(self) -> RoutingCounts | None:
+        """The counts of all batches; None before the first."""
         if self.first is None or self.chosen is None:
             return None
         argmax, chosen = self.first.tolist(), self.chosen.tolist()
         # The balance loss of all prompts at once: f and p̂ over the whole set, not a mean of batches.
         losses = [
             len(sums) * sum(f / self.prompts * p / self.prompts for f, p in zip(first, sums.tolist(), strict=False))
-            for first, sums in zip(argmax, self.probabilities, strict=True)
+            # Where no router was asked there are no probabilities, and nothing to balance.
+            for first, sums in zip(argmax if self.probabilities else [], self.probabilities, strict=True)
         ]
-        return RoutingCounts(argmax, chosen, self.prompts, sum(losses) / len(losses))
+        balance = sum(losses) / len(losses) if losses else None
+        return RoutingCounts(argmax, chosen, self.prompts, balance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -55,10 +55,7 @@ class GroupOptimizer:
         A norm that is not finite leaves parameters, moments and step count as they were.
         """
         assert self.adamw is not None
-        for parameter in self.parameters.values():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+        gradients = self._gradients()
         norm = get_total_norm(gradients)
         if self._max_gradient_norm is not None:
             scale = (self._max_gradient_norm / (norm + 1e-6)).clamp(max=1.0)
@@ -71,16 +68,38 @@ class GroupOptimizer:
         self.adamw.zero_grad(set_to_none=True)
         return norm
 
+    def take_gradients(self) -> list[Tensor]:
+        """The group's gradients, in its order, zeros where there are none; the parameters keep none."""
+        gradients = self._gradients()
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        return gradients
+
+    def put_gradients(self, gradients: Sequence[Tensor]) -> None:
+        """Sets the gradients of the next step, in the group's order."""
+        for parameter, gradient in zip(self.parameters.values(), gradients, strict=True):
+            parameter.grad = gradient
+
+    def _gradients(self) -> list[Tensor]:
+        for parameter in self.parameters.values():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+
 
 @contextlib.contextmanager
-def only_trains(trained: GroupOptimizer, frozen: GroupOptimizer) -> Iterator[None]:
-    """Inside, backward makes gradients for ``trained`` alone; the frozen group's weight gradients cost nothing."""
-    for parameter in frozen.parameters.values():
+def only_trains(trained: Sequence[GroupOptimizer], frozen: Sequence[GroupOptimizer] = ()) -> Iterator[None]:
+    """Inside, backward makes gradients for ``trained`` alone; the frozen groups' weight gradients cost nothing."""
+    for parameter in _parameters(frozen):
         parameter.requires_grad_(False)
-    for parameter in trained.parameters.values():
+    for parameter in _parameters(trained):
         parameter.requires_grad_(True)
     try:
         yield
     finally:
-        for parameter in frozen.parameters.values():
+        for parameter in _parameters(frozen):
             parameter.requires_grad_(True)
+
+
+def _parameters(groups: Sequence[GroupOptimizer]) -> Iterator[nn.Parameter]:
+    return (parameter for group in groups for parameter in group.parameters.values())

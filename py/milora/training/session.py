@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,10 @@ from milora.routing.context import RoutingContext, routing_context
 from milora.training.batching import micro_batches
 from milora.training.figures import DeviceFigures, Group, StepFigures, read_figures
 from milora.training.optimizer import GroupOptimizer, only_trains
+from milora.training.random_state import RandomState
+from milora.training.second_order import BilevelGradients, Gradients, second_order_gradient
 from milora.tuners import split_parameters
+from milora.tuners.milora import MiloraConfig
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,14 @@ class TrainingSettings:
     max_gradient_norm: float | None = 1.0
     balance: float = 0.0
     seed: int = 0
+
+
+class VirtualStep(NamedTuple):
+    """The weight step that a second-order gradient of Θ looks through: its data, rows and rate ξ."""
+
+    dataset: Dataset
+    rows: Sequence[int]
+    learning_rate: float
 
 
 class TrainingSession:
@@ -49,6 +61,7 @@ class TrainingSession:
         self.settings = settings
         self._pad_id = pad_id
         self._device = next(model.parameters()).device
+        self._routing = routing_context(model) if _has_routers(model, adapter) else None
         omega, theta = split_parameters(model, adapter)
         for parameter in (*omega.values(), *theta.values()):
             # In bf16 an update at a small learning rate is rounded away: what trains is float32.
@@ -63,25 +76,51 @@ class TrainingSession:
         self._figures: list[DeviceFigures] = []
         seed_everything(settings.seed)
 
-    def step(self, dataset: Dataset, rows: Sequence[int], learning_rate: float, kind: Group) -> None:
+    def step(
+        self,
+        dataset: Dataset,
+        rows: Sequence[int],
+        learning_rate: float,
+        kind: Group,
+        virtual_step: VirtualStep | None = None,
+    ) -> None:
         """One AdamW step on Ω (``weights``) or Θ (``activation``) over the rows.
 
         The loss is Σ token losses / Σ answer tokens of all rows, plus the weighted balance loss of all their prompts,
         whatever the micro-batch. Rows without answer tokens are skipped; a step with no others changes nothing.
 
+        Args:
+            dataset: Holds the rows.
+            rows: Indices into it.
+            learning_rate: Of this step.
+            kind: The group that moves.
+            virtual_step: For ``activation`` alone: the gradient is second order, through this step of the weights, and
+                the figures are those of the loss behind it. None, or rows without answer tokens: first order.
+
         Raises:
-            MiloraError: ``adapter/unsupported`` for an ``activation`` step of an adapter without learned activations.
+            MiloraError: ``adapter/unsupported`` for an ``activation`` step of an adapter without learned activations;
+                ``input/invalid-spec`` for a ``weights`` step with a virtual step.
         """
+        if virtual_step is not None and kind != "activation":
+            message = (
+                f"A step of the group {kind!r} has a virtual step; only one of the group 'activation' can have it."
+            )
+            raise MiloraError("input/invalid-spec", message, found=kind, allowed="activation")
         trained, frozen = (self.weights, self.activation) if kind == "weights" else (self.activation, self.weights)
         if not trained.parameters:
             message = f"The adapter {self.adapter!r} has no parameters in the group {kind!r}."
             raise MiloraError("adapter/unsupported", message, found=kind)
-        groups = micro_batches(dataset.take(rows), self.settings.micro_batch)
+        groups = self._groups(dataset, rows)
+        virtual_groups = self._groups(virtual_step.dataset, virtual_step.rows) if virtual_step is not None else []
         if not groups:
             self._figures.append(DeviceFigures(kind, None, None, None, 0, 0))
             return
-        with _training_mode(self.model), only_trains(trained, frozen):
-            figures = self._accumulate(groups, kind)
+        with _training_mode(self.model):
+            if virtual_step is None or not virtual_groups:
+                with only_trains([trained], [frozen]):
+                    figures = self._accumulate(groups, kind)
+            else:
+                figures = self._look_ahead(groups, virtual_groups, virtual_step.learning_rate)
         norm = trained.step(learning_rate)
         self._figures.append(replace(figures, gradient_norm=norm))
 
@@ -90,9 +129,46 @@ class TrainingSession:
         steps, self._figures = self._figures, []
         return read_figures(steps)
 
+    def _groups(self, dataset: Dataset, rows: Sequence[int]) -> list[list[TokenRow]]:
+        return micro_batches(dataset.take(rows), self.settings.micro_batch)
+
+    def _look_ahead(
+        self, groups: list[list[TokenRow]], virtual_groups: list[list[TokenRow]], virtual_rate: float
+    ) -> DeviceFigures:
+        """Leaves Θ's second-order gradient on its parameters; Ω has no gradient and its values afterwards."""
+        weights, activation = self.weights, self.activation
+        found: list[DeviceFigures] = []
+        random_state = RandomState(self._device)
+
+        def train_weights() -> Gradients:
+            with only_trains([weights], [activation]):
+                self._accumulate(virtual_groups, "weights")
+            return weights.take_gradients()
+
+        def train_activation() -> Gradients:
+            with random_state.again(), only_trains([activation], [weights]):
+                self._accumulate(virtual_groups, "activation")
+            return activation.take_gradients()
+
+        def validation() -> tuple[Gradients, Gradients]:
+            with only_trains([weights, activation]):
+                found.append(self._accumulate(groups, "activation"))
+            return weights.take_gradients(), activation.take_gradients()
+
+        gradients = BilevelGradients(train_weights, train_activation, validation)
+        try:
+            gradient = second_order_gradient(list(weights.parameters.values()), virtual_rate, gradients)
+        except BaseException:
+            # A backward pass that broke off leaves gradients, which a later step would add to its own.
+            weights.take_gradients()
+            activation.take_gradients()
+            raise
+        activation.put_gradients(gradient)
+        return found[0]
+
     def _accumulate(self, groups: list[list[TokenRow]], kind: Group) -> DeviceFigures:
         """Adds up the gradients of a step's micro-batches."""
-        context = routing_context(self.model)
+        context = self._routing
         batches = [collate(group, self._pad_id, self._device) for group in groups]
         answer_tokens = sum(batch.num_answer_tokens for batch in batches)
         num_prompts = sum(len(group) for group in groups)
@@ -149,6 +225,12 @@ class TrainingSession:
         self.model.train()
         assert counts is not None
         return counts / num_prompts
+
+
+def _has_routers(model: nn.Module, adapter: str) -> bool:
+    """Under a fixed policy nothing is routed, so there is no share of first choices to look for."""
+    config = getattr(model, "peft_config", {}).get(adapter)
+    return isinstance(config, MiloraConfig) and config.policy == "learned"
 
 
 def _summed_nll(model: nn.Module, batch: Batch) -> Tensor:

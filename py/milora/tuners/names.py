@@ -16,6 +16,7 @@ _OWN_COMPONENTS: tuple[str, ...] = (
     "prompt_router",
     "milora_prompt_down",
     "milora_prompt_up",
+    "milora_prompt_magnitude",
     "milora_prompt_dropout",
     "milora_prompt_pool",
     "milora_prompt_numerator",

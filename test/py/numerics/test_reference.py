@@ -6,7 +6,7 @@ The references loop over rows, tokens and experts and follow the paper's formula
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -21,49 +21,114 @@ from milora.tuners import split_parameters
 TOLERANCE = 1e-10
 HIDDEN, HEADS, FFN, NUM_TOKENS = 16, 2, 24, 7
 HEAD = HIDDEN // HEADS
+TOP_K, RANK, ALPHA, BALANCE = 3, 3, 6.0, 0.7
+INPUTS = ("normalized", "raw")
 ROLES = ("q", "k", "v", "o", "gate", "up", "down")
 
 
+def total_of(values: list[Tensor]) -> Tensor:
+    return sum(values, torch.zeros((), dtype=torch.float64))
+
+
+def reference_pool(tokens: list[Tensor], pooler: str, weight: Tensor | None) -> Tensor:
+    """One row's pooled state; ``tokens`` are its prompt's, in order."""
+    if pooler == "last-token":
+        return tokens[-1]
+    if pooler == "average":
+        return torch.stack([total_of([token[d] for token in tokens]) / len(tokens) for d in range(HIDDEN)])
+    if pooler == "max":
+        return torch.stack([max((token[d] for token in tokens), key=float) for d in range(HIDDEN)])
+    assert weight is not None
+    exponentials = [torch.exp((token * weight).sum()) for token in tokens]
+    total = total_of(exponentials)
+    pooled = torch.zeros(HIDDEN, dtype=torch.float64)
+    for token, exponential in zip(tokens, exponentials, strict=True):
+        pooled = pooled + exponential / total * token
+    return pooled
+
+
+def reference_activation(value: Tensor, activation: str, weights: dict[str, Tensor]) -> Tensor:
+    if activation == "gelu":
+        return value * (1 + torch.erf(value / math.sqrt(2))) / 2
+    if activation == "relu":
+        return value if float(value.detach()) > 0 else value * 0
+    above = total_of([a * value**j for j, a in enumerate(weights["numerator"])])
+    below = total_of([b * value ** (i + 1) for i, b in enumerate(weights["denominator"])])
+    return above / (1 + torch.abs(below))
+
+
+def reference_gates(probabilities: list[Tensor], top_k: int, gate: str) -> list[Tensor]:
+    kept = sorted(range(len(probabilities)), key=lambda index: -probabilities[index].item())[:top_k]
+    kept_sum = total_of([probabilities[index] for index in kept])
+    gates = []
+    for index, probability in enumerate(probabilities):
+        if gate == "none":
+            # 0 or 1, with the slope k in the probability.
+            gates.append(float(index in kept) + top_k * (probability - probability.item()))
+        elif index not in kept:
+            gates.append(torch.zeros((), dtype=torch.float64))
+        else:
+            gates.append(probability / kept_sum * top_k if gate == "scaled" else probability)
+    return gates
+
+
 def reference_router(
-    states: Tensor, prompt: list[int], weights: dict[str, Tensor], top_k: int, gate: str, normalize: bool
+    states: Tensor,
+    prompt: list[int],
+    weights: dict[str, Tensor],
+    settings: dict[str, Any],
 ) -> tuple[Tensor, Tensor]:
     """Probabilities and gates of one row; ``prompt`` holds the positions of its prompt's tokens."""
     tokens = []
     for position in prompt:
         state = states[position]
-        if normalize:
-            total = sum((value * value for value in state.unbind()), torch.zeros((), dtype=torch.float64))
+        if settings["router_input"] == "normalized":
+            total = total_of([value * value for value in state.unbind()])
             state = state / torch.sqrt(total / len(state) + 1e-6)
         tokens.append(state)
-    exponentials = [torch.exp((token * weights["pool"]).sum()) for token in tokens]
-    total = sum(exponentials, torch.zeros((), dtype=torch.float64))
-    pooled = torch.zeros(states.shape[1], dtype=torch.float64)
-    for token, exponential in zip(tokens, exponentials, strict=True):
-        pooled = pooled + exponential / total * token
-    activated = []
-    for value in pooled.unbind():
-        above = sum((a * value**j for j, a in enumerate(weights["numerator"])), torch.zeros((), dtype=torch.float64))
-        below = sum(
-            (b * value ** (i + 1) for i, b in enumerate(weights["denominator"])), torch.zeros((), dtype=torch.float64)
-        )
-        activated.append(above / (1 + torch.abs(below)))
+    pooled = reference_pool(tokens, settings["pooler"], weights.get("pool"))
+    activated = [reference_activation(value, settings["activation"], weights) for value in pooled.unbind()]
     scores = [torch.exp((torch.stack(activated) * row).sum()) for row in weights["projection"]]
-    whole = sum(scores, torch.zeros((), dtype=torch.float64))
+    whole = total_of(scores)
     probabilities = [score / whole for score in scores]
-    kept = sorted(range(len(scores)), key=lambda index: -probabilities[index].item())[:top_k]
-    kept_sum = sum((probabilities[index] for index in kept), torch.zeros((), dtype=torch.float64))
-    gates = [torch.zeros((), dtype=torch.float64) for _ in scores]
-    for index in kept:
-        gates[index] = probabilities[index] / kept_sum * top_k if gate == "scaled" else probabilities[index]
+    gates = reference_gates(probabilities, TOP_K, settings["gate"])
     return torch.stack(probabilities), torch.stack(gates)
+
+
+def reference_balance(probabilities: list[Tensor]) -> Tensor:
+    """N_mod Σ f_i p̂_i over the rows of a batch."""
+    rows, experts = len(probabilities), len(probabilities[0])
+    firsts = [max(range(experts), key=lambda index, row=row: row[index].item()) for row in probabilities]
+    terms = [
+        firsts.count(index) / rows * (total_of([row[index] for row in probabilities]) / rows)
+        for index in range(experts)
+    ]
+    return experts * total_of(terms)
 
 
 def reference_norm(state: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     return state / torch.sqrt((state * state).sum() / len(state) + epsilon) * weight
 
 
-def reference_expert(value: Tensor, base: Tensor, down: Tensor, up: Tensor, gate: Tensor, scale: float) -> Tensor:
-    return base @ value + gate * scale * (up @ (down @ value))
+def reference_expert(
+    value: Tensor,
+    base: Tensor,
+    down: Tensor,
+    up: Tensor,
+    gate: Tensor,
+    scale: float,
+    magnitude: Tensor | None,
+) -> Tensor:
+    """Base and gated expert; with a magnitude the DoRA expert, whose norm is a constant."""
+    plain = base @ value
+    if magnitude is None:
+        return plain + gate * scale * (up @ (down @ value))
+    changed = base + scale * (up @ down)
+    outputs = []
+    for row, length in zip(changed, magnitude, strict=True):
+        norm = math.sqrt(sum(entry * entry for entry in row.tolist()))
+        outputs.append(length / norm * (row * value).sum())
+    return plain + gate * (torch.stack(outputs) - plain)
 
 
 def reference_rotate(vector: Tensor, position: int) -> Tensor:
@@ -79,7 +144,11 @@ def reference_rotate(vector: Tensor, position: int) -> Tensor:
 
 
 def reference_layer(
-    states: Tensor, first: int, module: Callable[[str, Tensor], Tensor], norms: tuple[Tensor, Tensor], epsilon: float
+    states: Tensor,
+    first: int,
+    module: Callable[[str, Tensor], Tensor],
+    norms: tuple[Tensor, Tensor],
+    epsilon: float,
 ) -> dict[int, Tensor]:
     """One Llama layer for one row whose real tokens start at ``first``; the outputs by position."""
     queries, keys, values = {}, {}, {}
@@ -144,12 +213,20 @@ def one_layer(milora_plan: Callable[..., Any], randomize: Callable[..., None]) -
         )
         base = LlamaForCausalLM(config).double()
         layer = base.model.layers[0]
-        for owner, name in ((layer, "input_layernorm"), (layer, "post_attention_layernorm"), (base.model, "norm")):
+        for owner, name in (
+            (layer, "input_layernorm"),
+            (layer, "post_attention_layernorm"),
+            (base.model, "norm"),
+        ):
             norm = getattr(owner, name)
             nn.init.uniform_(norm.weight, 0.5, 1.5)
             setattr(owner, name, float64_norm(norm, config.rms_norm_eps))
         base.model.rotary_emb = Float64Rotary()  # pyright: ignore[reportAttributeAccessIssue]
-        model = attach_adapter(base, milora_plan(base, rank=3, alpha=6.0, top_k=3, **changes), "default")
+        model = attach_adapter(
+            base,
+            milora_plan(base, rank=RANK, alpha=ALPHA, top_k=TOP_K, **changes),
+            "default",
+        )
         randomize(model, "default", seed=1, scale=0.5)
         return model
 
@@ -157,22 +234,68 @@ def one_layer(milora_plan: Callable[..., Any], randomize: Callable[..., None]) -
 
 
 def router_weights(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """By kind; a variant without one of them lacks the kind."""
+    kinds = ("pool", "numerator", "denominator", "projection")
     return {
-        kind: next(value for name, value in parameters.items() if f"milora_prompt_{kind}" in name)
-        for kind in ("pool", "numerator", "denominator", "projection")
+        kind: value for kind in kinds for name, value in parameters.items() if f"milora_prompt_{kind}.default" in name
     }
 
 
-@pytest.mark.parametrize("gate", ["scaled", "probability"])
-@pytest.mark.parametrize("router_input", ["normalized", "raw"])
-def test_layer_matches_reference(one_layer: Callable[..., Any], gate: str, router_input: str) -> None:
-    model = one_layer(gate=gate, router_input=router_input)
+def compare_gradients(actual_loss: Tensor, expected_loss: Tensor, parameters: Mapping[str, Tensor]) -> None:
+    actual_gradients = torch.autograd.grad(actual_loss, list(parameters.values()))
+    expected_gradients = torch.autograd.grad(expected_loss, list(parameters.values()))
+    seen: set[str] = set()
+    for name, actual, expected in zip(parameters, actual_gradients, expected_gradients, strict=True):
+        bound = TOLERANCE * max(1.0, float(expected.abs().max()))
+        assert torch.allclose(actual, expected, rtol=0, atol=bound), name
+        if float(expected.abs().max()) > 0:
+            seen.add(name.split(".")[-2])
+    # An expert that no row chose has no gradient; of each kind of parameter some have.
+    assert seen == {name.split(".")[-2] for name in parameters}, "a gradient is zero everywhere: the test is blind"
+
+
+DEFAULTS = {
+    "pooler": "self-attention",
+    "activation": "rational",
+    "gate": "scaled",
+    "router_input": "normalized",
+    "expert": "lora",
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        *({"pooler": pooler, "router_input": how} for pooler in ("average", "max", "last-token") for how in INPUTS),
+        {"router_input": "raw"},
+        {"gate": "probability"},
+        {"gate": "probability", "router_input": "raw"},
+        {"gate": "none"},
+        {"activation": "gelu"},
+        {"activation": "relu"},
+        {"expert": "dora"},
+        {
+            "expert": "dora",
+            "gate": "probability",
+            "pooler": "max",
+            "activation": "gelu",
+        },
+        {"expert": "dora", "gate": "none"},
+    ],
+    ids=lambda changes: "-".join(changes.values()) or "default",
+)
+def test_layer_matches_reference(one_layer: Callable[..., Any], changes: dict[str, str]) -> None:
+    settings = {**DEFAULTS, **changes}
+    model = one_layer(**changes)
     base = model.get_base_model()
     ids = torch.randint(1, 20, (2, NUM_TOKENS), generator=torch.Generator().manual_seed(5))
     firsts, prompts = (0, 2), ([0, 1, 2, 3], [2, 3])
-    attention = torch.ones_like(ids)
+    attention, prompt_mask = (
+        torch.ones_like(ids),
+        torch.zeros(2, NUM_TOKENS, dtype=torch.bool),
+    )
     attention[1, : firsts[1]] = 0
-    prompt_mask = torch.zeros(2, NUM_TOKENS, dtype=torch.bool)
     for row, positions in enumerate(prompts):
         prompt_mask[row, positions] = True
 
@@ -182,7 +305,12 @@ def test_layer_matches_reference(one_layer: Callable[..., Any], gate: str, route
     assert context is not None
     position_ids = torch.stack([(torch.arange(NUM_TOKENS) - first).clamp(min=0) for first in firsts])
     with context.prompt(prompt_mask), context.record() as record:
-        model(input_ids=ids, attention_mask=attention, position_ids=position_ids, use_cache=False)
+        model(
+            input_ids=ids,
+            attention_mask=attention,
+            position_ids=position_ids,
+            use_cache=False,
+        )
     hook.remove()
 
     omega, theta = split_parameters(model, "default")
@@ -190,15 +318,19 @@ def test_layer_matches_reference(one_layer: Callable[..., Any], gate: str, route
     weights = router_weights(dict(parameters))
     layer = base.model.layers[0]
     norms = (layer.input_layernorm.weight, layer.post_attention_layernorm.weight)
-    scale = 6.0 / 3
-    actual_loss = torch.zeros((), dtype=torch.float64)
-    expected_loss = torch.zeros((), dtype=torch.float64)
-    probe = torch.randn(2, NUM_TOKENS, HIDDEN, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+    actual_loss = expected_loss = torch.zeros((), dtype=torch.float64)
+    expected_probabilities: list[Tensor] = []
+    probe = torch.randn(
+        2,
+        NUM_TOKENS,
+        HIDDEN,
+        dtype=torch.float64,
+        generator=torch.Generator().manual_seed(9),
+    )
     for row, (first, prompt) in enumerate(zip(firsts, prompts, strict=True)):
         states = base.model.embed_tokens.weight[ids[row]]
-        probabilities, gates = reference_router(
-            states, prompt, weights, top_k=3, gate=gate, normalize=router_input == "normalized"
-        )
+        probabilities, gates = reference_router(states, prompt, weights, settings)
+        expected_probabilities.append(probabilities)
         assert torch.allclose(record.probabilities[0][row], probabilities, rtol=0, atol=TOLERANCE)
         assert torch.allclose(record.gates[row, 0], gates, rtol=0, atol=TOLERANCE)
 
@@ -207,20 +339,39 @@ def test_layer_matches_reference(one_layer: Callable[..., Any], gate: str, route
             linear = layer.get_submodule(f"{block}.{role}_proj")
             down = next(v for n, v in parameters.items() if f"{role}_proj.milora_prompt_down" in n)
             up = next(v for n, v in parameters.items() if f"{role}_proj.milora_prompt_up" in n)
-            return reference_expert(value, linear.base_layer.weight, down, up, gates[ROLES.index(role)], scale)
+            magnitude = next(
+                (v for n, v in parameters.items() if f"{role}_proj.milora_prompt_magnitude" in n),
+                None,
+            )
+            weight = linear.base_layer.weight
+            return reference_expert(
+                value,
+                weight,
+                down,
+                up,
+                gates[ROLES.index(role)],
+                ALPHA / RANK,
+                magnitude,
+            )
 
         expected = reference_layer(states, first, module, norms, base.config.rms_norm_eps)
         for position, output in expected.items():
             actual = collected[0][row, position]
-            assert torch.allclose(actual, output, rtol=0, atol=TOLERANCE), (row, position)
+            assert torch.allclose(actual, output, rtol=0, atol=TOLERANCE), (
+                row,
+                position,
+            )
             actual_loss = actual_loss + (actual * probe[row, position]).sum()
             expected_loss = expected_loss + (output * probe[row, position]).sum()
 
-    names = list(parameters)
-    actual_gradients = torch.autograd.grad(actual_loss, [parameters[name] for name in names])
-    expected_gradients = torch.autograd.grad(expected_loss, [parameters[name] for name in names])
-    for name, actual, expected in zip(names, actual_gradients, expected_gradients, strict=True):
-        bound = TOLERANCE * max(1.0, float(expected.abs().max()))
-        assert torch.allclose(actual, expected, rtol=0, atol=bound), name
-        if name.endswith(("pool.default", "projection.default", "numerator.default")):
-            assert float(expected.abs().max()) > 0, f"the reference's gradient of {name} is zero: the test is blind"
+    actual_balance, expected_balance = (
+        record.balance_loss(),
+        reference_balance(expected_probabilities),
+    )
+    assert actual_balance is not None
+    assert torch.allclose(actual_balance, expected_balance, rtol=0, atol=TOLERANCE)
+    actual_loss = actual_loss + BALANCE * actual_balance
+    expected_loss = expected_loss + BALANCE * expected_balance
+    assert any("magnitude" in name for name in parameters) == (settings["expert"] == "dora")
+    assert bool(theta) == (settings["activation"] == "rational")
+    compare_gradients(actual_loss, expected_loss, parameters)

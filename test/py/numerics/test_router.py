@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from milora.routing.activation import ActivationName, fixed_activation
 from milora.routing.balance import balance_loss, first_choices
 from milora.routing.gates import expert_probabilities, top_k_gates
-from milora.routing.pooler import attention_pool, normalizing_scale, router_precision
+from milora.routing.pooler import (
+    PoolerName,
+    attention_pool,
+    average_pool,
+    last_token_pool,
+    max_pool,
+    normalizing_scale,
+    pool,
+    router_precision,
+)
 from milora.routing.rational import (
     DENOMINATOR_DEGREE,
     FIT_GROWTH,
@@ -27,27 +39,94 @@ def coefficients() -> tuple[Tensor, Tensor]:
     return torch.tensor(numerator, dtype=torch.float64), torch.tensor(denominator, dtype=torch.float64)
 
 
+MASK = torch.tensor([[False, True, True, True, False], [True, True, False, False, False]])
+
+
+def leaves(*shapes: tuple[int, ...], seed: int = 0) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(*shape, dtype=torch.float64, generator=generator).requires_grad_() for shape in shapes)
+
+
 @pytest.mark.parametrize("gate", ["scaled", "probability"])
 @pytest.mark.parametrize("normalize", [True, False])
 def test_gradcheck_of_the_router(gate: str, normalize: bool) -> None:
-    generator = torch.Generator().manual_seed(0)
-
-    def leaf(*shape: int) -> Tensor:
-        return torch.randn(*shape, dtype=torch.float64, generator=generator).requires_grad_()
-
-    mask = torch.tensor([[False, True, True, True, False], [True, True, False, False, False]])
     numerator, denominator = coefficients()
 
-    def router(hidden: Tensor, pool: Tensor, above: Tensor, below: Tensor, projection: Tensor) -> Tensor:
+    def router(hidden: Tensor, weight: Tensor, above: Tensor, below: Tensor, projection: Tensor) -> Tensor:
         scale = normalizing_scale(hidden) if normalize else None
-        activated = rational(attention_pool(hidden, mask, pool, scale), above, below)
+        activated = rational(attention_pool(hidden, MASK, weight, scale), above, below)
         probabilities = expert_probabilities(activated, projection)
         return top_k_gates(probabilities, 2, "scaled" if gate == "scaled" else "probability")
 
     # b_2 + 0.1 keeps the absolute value away from its kink.
     below = (denominator + torch.tensor([0.01, 0.1, 0.01, 0.01, 0.001])).requires_grad_()
-    inputs = (leaf(2, 5, 6), leaf(6), numerator.clone().requires_grad_(), below, leaf(4, 6))
+    hidden, weight, projection = leaves((2, 5, 6), (6,), (4, 6))
+    inputs = (hidden, weight, numerator.clone().requires_grad_(), below, projection)
     assert torch.autograd.gradcheck(router, inputs, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["self-attention", "average", "max", "last-token"])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_gradcheck_of_the_poolers(name: PoolerName, normalize: bool) -> None:
+    def pooled(hidden: Tensor, weight: Tensor) -> Tensor:
+        scale = normalizing_scale(hidden) if normalize else None
+        return pool(name, hidden, MASK, weight if name == "self-attention" else None, scale)
+
+    hidden, weight = leaves((2, 5, 6), (6,))
+    assert torch.autograd.gradcheck(pooled, (hidden, weight))
+    (gradient,) = torch.autograd.grad(pooled(hidden, weight).square().sum(), hidden)
+    assert torch.equal(gradient[~MASK], torch.zeros_like(gradient[~MASK])), "padding or answer counts"
+
+
+@pytest.mark.parametrize("name", ["rational", "gelu", "relu"])
+def test_gradcheck_of_the_activations(name: ActivationName) -> None:
+    numerator, denominator = coefficients()
+    below = denominator + torch.tensor([0.01, 0.1, 0.01, 0.01, 0.001])
+
+    def activated(inputs: Tensor) -> Tensor:
+        return rational(inputs, numerator, below) if name == "rational" else fixed_activation(name, inputs)
+
+    assert torch.autograd.gradcheck(activated, leaves((4, 6)))
+
+
+def test_gradcheck_of_the_balance_loss() -> None:
+    (logits,) = leaves((5, 4))
+    share = first_choices(torch.softmax(logits, dim=-1)) / 5
+    assert torch.autograd.gradcheck(lambda x: balance_loss(torch.softmax(x, dim=-1), share, 5), (logits,))
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 4])
+def test_gate_none_is_hard_forward_and_straight_through_backward(top_k: int) -> None:
+    logits, upstream = leaves((3, 4), (3, 4), seed=3)
+    probabilities = torch.softmax(logits, dim=-1)
+    gates = top_k_gates(probabilities, top_k, "none")
+    assert gates.detach().unique().tolist() == ([1.0] if top_k == 4 else [0.0, 1.0])
+    assert gates.sum(dim=-1).tolist() == [top_k] * 3
+    assert torch.equal(gates > 0, top_k_gates(probabilities, top_k, "scaled") > 0)
+    (actual,) = torch.autograd.grad((gates * upstream).sum(), logits)
+    # gate_i counts as k p_i, so ∂L/∂z_j = k p_j (v_j - Σ_i v_i p_i) for the upstream gradient v.
+    for row in range(3):
+        p, v = probabilities[row].tolist(), upstream[row].tolist()
+        mean = sum(a * b for a, b in zip(p, v, strict=True))
+        expected = [top_k * a * (b - mean) for a, b in zip(p, v, strict=True)]
+        assert actual[row].tolist() == pytest.approx(expected, abs=1e-10)
+    assert float(actual.abs().max()) > 1e-3
+
+
+def test_poolers_by_hand() -> None:
+    hidden = torch.tensor([[[9.0, 9.0], [1.0, -4.0], [3.0, -2.0], [8.0, 8.0]]], dtype=torch.float64)
+    mask = torch.tensor([[False, True, True, False]])
+    scale = torch.tensor([[7.0, 2.0, 0.5, 7.0]], dtype=torch.float64)
+    assert average_pool(hidden, mask).tolist() == [[2, -3]]
+    assert average_pool(hidden, mask, scale).tolist() == [[1.75, -4.5]]
+    assert max_pool(hidden, mask).tolist() == [[3, -2]]
+    assert max_pool(hidden, mask, scale).tolist() == [[2, -1]]
+    assert last_token_pool(hidden, mask).tolist() == [[3, -2]]
+    assert last_token_pool(hidden, mask, scale).tolist() == [[1.5, -1]]
+    nothing = torch.zeros_like(mask)
+    weight = torch.ones(2, dtype=torch.float64)
+    for name in ("self-attention", "average", "max", "last-token"):
+        assert pool(name, hidden, nothing, weight, scale).tolist() == [[0, 0]]
 
 
 def test_rational_fits_gelu_on_its_interval_and_grows_as_stated_outside() -> None:
@@ -138,13 +217,18 @@ def test_balance_losses_and_gradients_of_micro_batches_add_up() -> None:
             filled.note("default", layer, probabilities, top_k_gates(probabilities, 2, "scaled"))
         return filled
 
+    def loss(of: RoutingRecord, **step: Any) -> Tensor:
+        found = of.balance_loss(**step)
+        assert found is not None
+        return found
+
     whole = record(slice(0, 10))
-    (expected,) = torch.autograd.grad(whole.balance_loss(), logits)
+    (expected,) = torch.autograd.grad(loss(whole), logits)
     parts = [record(slice(0, 3)), record(slice(3, 10))]
     share = sum((part.first_choice_counts() for part in parts), torch.zeros(2, 4)) / 10
-    losses = [part.balance_loss(first_choice_share=share, num_prompts=10) for part in parts]
+    losses = [loss(part, first_choice_share=share, num_prompts=10) for part in parts]
     summed = torch.stack(losses).sum()
-    assert float(summed.detach()) == pytest.approx(float(whole.balance_loss().detach()), abs=1e-14)
+    assert float(summed.detach()) == pytest.approx(float(loss(whole).detach()), abs=1e-14)
     (actual,) = torch.autograd.grad(summed, logits)
     assert torch.allclose(actual, expected, rtol=0, atol=1e-14)
     assert whole.gates.shape == (10, 2, 4)

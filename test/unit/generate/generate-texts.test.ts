@@ -18,6 +18,15 @@ const echoing = () =>
     }),
   });
 
+const unset = { topK: null, masked: [], keepDecisionAs: null, decision: null };
+
+test("a request may lower k, mask experts, and keep or reuse a decision", async () => {
+  const backend = echoing();
+  const changes = { topK: 1, masked: ["q"], keepDecisionAs: "turn 1", decision: "turn 0" };
+  await generateTexts({ backend, requests: [{ adapter: "legal", prompt: "a", ...changes }] });
+  expect(backend.calls[0]?.input).toMatchObject({ requests: [changes] });
+});
+
 test("prompts of several tenants go in one call and come back in order", async () => {
   const backend = echoing();
   const texts = await generateTexts({
@@ -39,9 +48,9 @@ test("prompts of several tenants go in one call and come back in order", async (
       name: "generate",
       input: {
         requests: [
-          { adapter: "legal", prompt: "a", chat: false },
-          { adapter: null, prompt: "b", chat: true },
-          { adapter: "support", prompt: "c", chat: false },
+          { adapter: "legal", prompt: "a", chat: false, ...unset },
+          { adapter: null, prompt: "b", chat: true, ...unset },
+          { adapter: "support", prompt: "c", chat: false, ...unset },
         ],
         maxNewTokens: 128,
         beams: 1,

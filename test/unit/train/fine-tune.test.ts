@@ -74,6 +74,17 @@ describe("fineTune", () => {
     expect(JSON.parse(readFileSync(join(out, "run.json"), "utf8"))).toMatchObject({ state: "finished", step: 6 });
   });
 
+  it("gives a second-order activation step the weight step before it", async () => {
+    const backend = createFakeTraining();
+    const spec = await specWith({ maxSteps: 3, bilevel: "second-order" });
+    await start({ backend, spec, out: join(await temporaryFolder(), "run") }).result;
+    const inputs = (wanted: string) => backend.calls.filter(({ name }) => name === wanted).map(({ input }) => input);
+    expect(inputs("activationStep")).toHaveLength(3);
+    expect(inputs("activationStep").map((input) => Reflect.get(Object(input), "virtualStep"))).toEqual(
+      inputs("weightsStep"),
+    );
+  });
+
   it("makes no activation step for a rate of 0", async () => {
     const backend = createFakeTraining();
     const spec = await specWith({ maxSteps: 2, activationLearningRate: 0 });

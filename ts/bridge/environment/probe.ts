@@ -62,6 +62,10 @@ export const probe = async ({ python, requirements, variables, signal }: ProbeOp
     file: python,
     found,
     allowed: `a Python ${requirements.python}`,
+    hint:
+      python === variables["MILORA_PYTHON"]
+        ? "MILORA_PYTHON names it: point it at another Python, or unset it and milora makes an environment of its own"
+        : "Run milora doctor to see which Python is used, and milora setup to make one.",
   });
 };
 

@@ -3,6 +3,7 @@ import { applyAssignments } from "../../client/load-spec.js";
 import { openSession } from "../open-session.js";
 import { methodSchema } from "../../spec/method.js";
 import { parseWith } from "../../spec/parse.js";
+import { withPreset } from "../../spec/presets.js";
 import { printResult, table, type CommandContext } from "../output.js";
 
 const optionsSchema = z.object({ method: z.string(), set: z.array(z.string()).default([]) });
@@ -13,7 +14,7 @@ const grouped = (value: number): string => value.toLocaleString("en");
 export const params = async (context: CommandContext, raw: object, model: string): Promise<void> => {
   const options = parseWith(optionsSchema, raw, { what: "The options" });
   const assignments = options.set.map((assignment) => assignment.replace(/^method\./, ""));
-  const method = parseWith(methodSchema, applyAssignments({ kind: options.method }, assignments), {
+  const method = parseWith(methodSchema, withPreset(applyAssignments({ kind: options.method }, assignments)), {
     what: "The method",
   });
   await using milora = await openSession({ model });

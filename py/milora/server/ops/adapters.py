@@ -1,10 +1,11 @@
-"""``attachAdapter``, ``loadAdapter``, ``unloadAdapter``, ``saveAdapter``."""
+"""``attachAdapter``, ``loadAdapter``, ``unloadAdapter``, ``saveAdapter``, ``importLora``, ``exportLora``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from milora.engine import export_lora, import_lora, warm_start_tensors
 from milora.server.call import Call
 from milora.server.ops import session
 from milora.tuners import count_parameters
@@ -13,7 +14,10 @@ from milora.tuners import count_parameters
 def attach_adapter(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     """Adds a new adapter from a plan."""
     host = session.current().host
-    model = host.attach(payload["adapter"], payload["config"], payload["seed"])
+    config, tensors = payload["config"], None
+    if payload["warmStart"] is not None:
+        tensors = warm_start_tensors(Path(payload["warmStart"]), config)
+    model = host.attach(payload["adapter"], config, payload["seed"], tensors=tensors, trains=payload["trains"])
     counts = count_parameters(model, payload["adapter"])
     return {
         "trainable": counts["trainable"],
@@ -31,11 +35,26 @@ def load_adapter(payload: dict[str, Any], call: Call) -> dict[str, Any]:
 
 
 def unload_adapter(payload: dict[str, Any], call: Call) -> dict[str, Any]:
-    """Removes an adapter."""
-    session.current().host.unload(payload["adapter"])
+    """Removes an adapter and the decisions that it made."""
+    opened = session.current()
+    opened.host.unload(payload["adapter"])
+    opened.decisions.forget(payload["adapter"])
     return {}
 
 
 def save_adapter(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     """Writes an adapter in PEFT's layout."""
     return {"bytes": session.current().host.save(payload["adapter"], Path(payload["folder"]))}
+
+
+def import_lora_op(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """A PEFT LoRA adapter's modules as the experts of a MiLoRA adapter."""
+    host = session.current().host
+    folder, out = Path(payload["folder"]), Path(payload["out"])
+    return {"parameters": import_lora(host, folder, out, payload["config"], payload["seed"])}
+
+
+def export_lora_op(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """The active experts of a MiLoRA adapter as a plain PEFT LoRA adapter; needs no open model."""
+    folder, out = Path(payload["folder"]), Path(payload["out"])
+    return {"parameters": export_lora(folder, out, payload["config"], payload["chosen"])}

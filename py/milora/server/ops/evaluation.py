@@ -1,4 +1,4 @@
-"""``dataLoss``, ``scoreChoices``."""
+"""``dataLoss``, ``scoreChoices``, ``routePrompts``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 from milora.engine import ScoringRow
 from milora.engine import score_choices as score
+from milora.errors import MiloraError
 from milora.server.call import Call
 from milora.server.ops import session
-from milora.training import RoutingCounts
+from milora.training import RoutingCounts, prompt_routing
 from milora.training import data_loss as compute_loss
 
 
@@ -52,6 +53,41 @@ def score_choices(payload: dict[str, Any], call: Call) -> dict[str, Any]:
             [{"logLikelihood": choice.log_likelihood, "tokens": choice.tokens} for choice in row] for row in scores
         ]
     }
+
+
+def route_prompts(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """What an adapter's routers decide for prompts."""
+    opened = session.current()
+    adapter = payload["adapter"]
+    prompts = [session.prompt_of(request["prompt"], request["chat"]) for request in payload["requests"]]
+    prompt_ids = opened.encoder.prompt_ids(prompts)
+    _check_lengths(prompt_ids, opened.opened.context_length)
+    with opened.host.use(adapter) as active:
+        if active.routing is None:
+            message = f"The adapter {adapter!r} has no routers; only a MiLoRA adapter routes prompts."
+            raise MiloraError("adapter/unsupported", message, found=adapter)
+        counts = prompt_routing(
+            active.model,
+            active.routing,
+            prompt_ids,
+            micro_batch=payload["microBatch"],
+            pad_id=opened.encoder.pad_id,
+            on_step=session.reporter(call, "routing"),
+        )
+    assert counts is not None
+    return _routing_json(counts, opened.host.config(adapter))
+
+
+def _check_lengths(prompts: list[list[int]], longest: int | None) -> None:
+    problems = [
+        f"requests[{index}]: the prompt has {len(ids)} tokens"
+        for index, ids in enumerate(prompts)
+        if longest is not None and len(ids) > longest
+    ]
+    if problems:
+        message = f"The model's context has room for {longest} tokens: {'; '.join(problems)}."
+        allowed = f"at most {longest} tokens a prompt"
+        raise MiloraError("input/invalid-spec", message, path="requests", allowed=allowed, problems=problems)
 
 
 def expert_names(config: dict[str, Any]) -> list[list[str]]:

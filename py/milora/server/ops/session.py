@@ -10,7 +10,7 @@ from difflib import get_close_matches
 import torch
 
 from milora.data import Dataset, Prompt, TextEncoder
-from milora.engine import AdapterHost
+from milora.engine import AdapterHost, KeptDecisions
 from milora.errors import MiloraError
 from milora.models import OpenedModel
 from milora.server.call import Call
@@ -26,6 +26,7 @@ class OpenSession:
     host: AdapterHost
     datasets: dict[str, Dataset] = field(default_factory=dict)
     training: TrainingSession | None = None
+    decisions: KeptDecisions = field(default_factory=KeptDecisions)
 
     def dataset(self, name: str) -> Dataset:
         """A loaded data set.

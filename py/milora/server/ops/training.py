@@ -8,7 +8,7 @@ from typing import Any
 from milora.errors import MiloraError
 from milora.server.call import Call
 from milora.server.ops import session
-from milora.training import Group, TrainingSession, TrainingSettings
+from milora.training import Group, TrainingSession, TrainingSettings, VirtualStep
 from milora.training import load_training as load_state
 from milora.training import save_training as save_state
 
@@ -45,15 +45,23 @@ def weights_step(payload: dict[str, Any], call: Call) -> dict[str, Any]:
 
 def activation_step(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     """One step on Θ."""
-    return _step(payload, "activation")
+    opened = session.current()
+    virtual = payload["virtualStep"]
+    if virtual is None:
+        return _step(payload, "activation")
+    return _step(
+        payload,
+        "activation",
+        VirtualStep(opened.dataset(virtual["data"]), virtual["rows"], virtual["learningRate"]),
+    )
 
 
-def _step(payload: dict[str, Any], kind: Group) -> dict[str, Any]:
+def _step(payload: dict[str, Any], kind: Group, virtual: VirtualStep | None = None) -> dict[str, Any]:
     opened = session.current()
     training = opened.open_training()
     dataset = opened.dataset(payload["data"])
     with opened.host.use(training.adapter):
-        training.step(dataset, payload["rows"], payload["learningRate"], kind)
+        training.step(dataset, payload["rows"], payload["learningRate"], kind, virtual)
     return {}
 
 

@@ -8,18 +8,19 @@ from typing import Any, Literal
 from peft.config import PeftConfig
 
 from milora.errors import MiloraError
+from milora.routing.activation import ActivationName
+from milora.routing.gates import Gate
+from milora.routing.pooler import PoolerName
+from milora.tuners.milora.config_checks import config_problems
 
 FORMAT_VERSION = 1
 PEFT_TYPE_NAME = "MILORA_PROMPT"
 
-_EXPERT_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "name": str,
-    "module": str,
-    "in_features": int,
-    "out_features": int,
-    "rank": int,
-    "alpha": (int, float),
-}
+ExpertKind = Literal["lora", "dora"]
+"""What an expert is: a LoRA module (MiLoRA) or a DoRA module (MiDoRA)."""
+
+Accumulate = Literal["base", "float32"]
+"""The dtype in which base output and adapter output are added."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,20 @@ class ExpertPlan:
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """The experts of one decoder layer, in the order of the router's outputs. ``path`` is the layer's full path."""
+    """The experts of one decoder layer, in the order of the router's outputs.
+
+    ``path`` is the layer's full path; ``chosen`` the active experts' names with policy ``fixed``, else None.
+    """
 
     path: str
+    activation: ActivationName
+    chosen: tuple[str, ...] | None
     experts: tuple[ExpertPlan, ...]
 
 
 @dataclass
 class MiloraConfig(PeftConfig):
-    """The config of a MiLoRA adapter (arXiv 2410.18035): each LoRA module an expert, one router a layer.
+    """The config of a MiLoRA adapter (arXiv 2410.18035): each LoRA or DoRA module an expert, one router a layer.
 
     The fields are those of the TypeScript plan (``ts/spec/adapter-config.ts``), one to one.
 
@@ -53,15 +59,18 @@ class MiloraConfig(PeftConfig):
         requires: The package to import before loading the adapter.
         r: The rank, where ``layers`` says no other.
         lora_alpha: The scale's numerator; an expert's output is scaled by alpha / rank.
-        lora_dropout: Dropout on an expert's input in training.
+        lora_dropout: Dropout on an expert's input in training, 0 to 0.9.
+        expert: ``lora`` (MiLoRA) or ``dora`` (MiDoRA).
+        policy: ``learned``: a router a layer decides by the prompt; ``fixed``: each layer's ``chosen``, no routers.
         target_modules: The last component of each expert's path; ``layers`` decides.
         top_k: Experts activated in each layer.
-        pooler: How the prompt's states are pooled.
-        activation: The router's activation.
-        gate: How an activated expert's output is scaled.
+        pooler: How the prompt's states become one vector.
+        gate: How an activated expert's output is scaled; see :func:`milora.routing.gates.top_k_gates`.
+        accumulate: ``base``: outputs are added in the base's dtype; ``float32``: in float32, then rounded.
         router_input: ``normalized``: each token's state is RMS-normalised before pooling; ``raw``: as it is.
         hidden_size: Width of the states that enter a layer.
-        layers: ``{path, experts: [{name, module, in_features, out_features, rank, alpha}]}`` for each layer.
+        layers: ``{path, activation, chosen, experts: [{name, module, in_features, out_features, rank, alpha}]}`` for
+            each layer; ranks and alphas may differ from expert to expert.
 
     Raises:
         MiloraError: ``adapter/unreadable`` for another format version, ``adapter/mismatch`` for a plan that
@@ -73,11 +82,13 @@ class MiloraConfig(PeftConfig):
     r: int = field(default=32)
     lora_alpha: float = field(default=32.0)
     lora_dropout: float = field(default=0.0)
+    expert: ExpertKind = field(default="lora")
+    policy: Literal["learned", "fixed"] = field(default="learned")
     target_modules: list[str] = field(default_factory=list)
     top_k: int = field(default=3)
-    pooler: Literal["self-attention"] = field(default="self-attention")
-    activation: Literal["rational"] = field(default="rational")
-    gate: Literal["scaled", "probability"] = field(default="scaled")
+    pooler: PoolerName = field(default="self-attention")
+    gate: Gate = field(default="scaled")
+    accumulate: Accumulate = field(default="base")
     router_input: Literal["normalized", "raw"] = field(default="normalized")
     hidden_size: int = field(default=0)
     layers: list[dict[str, Any]] = field(default_factory=list)
@@ -89,9 +100,7 @@ class MiloraConfig(PeftConfig):
         self.peft_type = PeftType[PEFT_TYPE_NAME]
         self.check_format_version(self.format_version)
         self.target_modules = list(self.target_modules)
-        problems = _choice_problems(self)
-        if not problems:
-            problems = _plan_problems(self)
+        problems = config_problems(self)
         if problems:
             raise MiloraError(
                 "adapter/mismatch", "The adapter's config is not valid: " + " ".join(problems), problems=problems
@@ -114,55 +123,11 @@ class MiloraConfig(PeftConfig):
     def plan(self) -> list[LayerPlan]:
         """``layers`` as values with names."""
         return [
-            LayerPlan(layer["path"], tuple(ExpertPlan(**expert) for expert in layer["experts"]))
+            LayerPlan(
+                layer["path"],
+                layer["activation"],
+                None if layer["chosen"] is None else tuple(layer["chosen"]),
+                tuple(ExpertPlan(**expert) for expert in layer["experts"]),
+            )
             for layer in self.layers
         ]
-
-
-def _choice_problems(config: MiloraConfig) -> list[str]:
-    choices = {
-        "pooler": ("self-attention",),
-        "activation": ("rational",),
-        "gate": ("scaled", "probability"),
-        "router_input": ("normalized", "raw"),
-    }
-    problems = [
-        f"{name} is {getattr(config, name)!r}; allowed: {', '.join(allowed)}."
-        for name, allowed in choices.items()
-        if getattr(config, name) not in allowed
-    ]
-    if config.hidden_size < 1:
-        problems.append(f"hidden_size is {config.hidden_size}; it must be at least 1.")
-    if not config.layers:
-        problems.append("layers is empty; a MiLoRA adapter needs its plan, one entry for each adapted layer.")
-    return problems
-
-
-def _plan_problems(config: MiloraConfig) -> list[str]:
-    problems: list[str] = []
-    seen: set[str] = set()
-    for index, layer in enumerate(config.layers):
-        where = f"layers[{index}]"
-        if not isinstance(layer, dict) or set(layer) != {"path", "experts"} or not layer["experts"]:
-            problems.append(f"{where} must have a path and at least one expert, nothing else.")
-            continue
-        for position, expert in enumerate(layer["experts"]):
-            problems += _expert_problems(expert, f"{where}.experts[{position}]")
-        full = [f"{layer['path']}.{expert.get('module')}" for expert in layer["experts"]]
-        if len(set(full)) < len(full) or layer["path"] in seen:
-            problems.append(f"{where} names a layer or a module twice.")
-        seen.add(layer["path"])
-        if not 1 <= config.top_k <= len(layer["experts"]):
-            problems.append(f"top_k is {config.top_k}, but {where} ({layer['path']}) has {len(full)} experts.")
-    return problems
-
-
-def _expert_problems(expert: object, where: str) -> list[str]:
-    if not isinstance(expert, dict) or set(expert) != set(_EXPERT_FIELDS):
-        return [f"{where} must have exactly the fields {', '.join(_EXPERT_FIELDS)}."]
-    problems: list[str] = []
-    for name, kind in _EXPERT_FIELDS.items():
-        value = expert[name]
-        if not isinstance(value, kind) or isinstance(value, bool) or (not isinstance(value, str) and value <= 0):
-            problems.append(f"{where}.{name} is {value!r}, which is not allowed.")
-    return problems

@@ -15,6 +15,7 @@ from milora.errors import MiloraError
 from milora.routing.context import adapter_names_refused, install_context, remove_context
 from milora.routing.generation import unwrap_generate, wrap_generate
 from milora.routing.hooks import remove_hooks
+from milora.routing.override import RouterPlace
 from milora.tuners.milora.config import LayerPlan, MiloraConfig
 from milora.tuners.milora.layer import ExpertSettings, MiloraLinear
 from milora.tuners.milora.plan import check_plan
@@ -66,7 +67,14 @@ class MiloraModel(BaseTuner):
             self._replace_module(parent, target_name, module, target)
         else:
             module = target
-        settings = ExpertSettings(index, expert.rank, float(expert.alpha), peft_config.lora_dropout)
+        settings = ExpertSettings(
+            index=index,
+            rank=expert.rank,
+            alpha=float(expert.alpha),
+            dropout=peft_config.lora_dropout,
+            kind=peft_config.expert,
+            accumulate=peft_config.accumulate,
+        )
         module.update_layer(adapter_name, settings, peft_config.inference_mode)
 
     def _router(
@@ -84,10 +92,13 @@ class MiloraModel(BaseTuner):
         if adapter_name not in router.milora_prompt_settings:
             settings = RouterSettings(
                 hidden_size=config.hidden_size,
-                num_experts=len(layer_plan.experts),
+                place=_place(config, adapter_name, layer_plan),
                 top_k=config.top_k,
+                pooler=config.pooler,
+                activation=layer_plan.activation,
                 gate=config.gate,
                 normalize=config.router_input == "normalized",
+                fixed=_fixed_experts(layer_plan),
             )
             base: Any = target.get_base_layer() if isinstance(target, BaseTunerLayer) else target
             router.update_layer(adapter_name, settings, base.weight, config.inference_mode)
@@ -129,6 +140,24 @@ def layer_index_of(path: str) -> int:
     """The index of a decoder layer, the last number in its path; KV caches count layers so."""
     numbers = re.findall(r"(?:^|\.)(\d+)(?=\.|$)", path)
     return int(numbers[-1]) if numbers else 0
+
+
+def _place(config: MiloraConfig, adapter: str, layer_plan: LayerPlan) -> RouterPlace:
+    indices = sorted(layer_index_of(layer.path) for layer in config.plan)
+    return RouterPlace(
+        adapter=adapter,
+        position=indices.index(layer_index_of(layer_plan.path)),
+        num_layers=len(indices),
+        experts=tuple(expert.name for expert in layer_plan.experts),
+        most_experts=max(len(layer.experts) for layer in config.plan),
+        known=frozenset(expert.name for layer in config.plan for expert in layer.experts),
+    )
+
+
+def _fixed_experts(layer_plan: LayerPlan) -> frozenset[int] | None:
+    if layer_plan.chosen is None:
+        return None
+    return frozenset(index for index, expert in enumerate(layer_plan.experts) if expert.name in layer_plan.chosen)
 
 
 def _placed(config: PeftConfig) -> dict[str, tuple[LayerPlan, int]]:

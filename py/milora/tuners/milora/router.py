@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from milora.errors import MiloraError
+from milora.routing.activation import ActivationName, fixed_activation
 from milora.routing.context import RoutingContext
 from milora.routing.decision import LayerDecision, cached_decision, keep_decision
 from milora.routing.gates import Gate, expert_probabilities, top_k_gates
 from milora.routing.hooks import find_cache, refuse_reentrant_checkpointing
-from milora.routing.pooler import attention_pool, normalizing_scale, router_precision
+from milora.routing.override import RouterPlace
+from milora.routing.pooler import PoolerName, normalizing_scale, pool, router_precision
 from milora.routing.rational import gelu_coefficients, rational
 from milora.tuners.milora.layer import LayerDecisions, trainable_dtype
 
@@ -29,20 +31,24 @@ ROUTER_ATTRIBUTE = "prompt_router"
 
 @dataclass(frozen=True)
 class RouterSettings:
-    """One adapter's settings of one router."""
+    """One adapter's settings of one router; ``fixed``: indices of the active experts where the policy is fixed."""
 
     hidden_size: int
-    num_experts: int
+    place: RouterPlace
     top_k: int
+    pooler: PoolerName
+    activation: ActivationName
     gate: Gate
     normalize: bool
+    fixed: frozenset[int] | None = None
 
 
 class MiloraRouter(nn.Module, BaseTunerLayer):
     """R(h) = Top-k(Softmax(g(h) W_r)) for each active adapter, once a prompt.
 
-    ``milora_prompt_pool``: W_sa, [D]; ``milora_prompt_numerator`` and ``milora_prompt_denominator``: the rational
-    activation's a_0..a_6 and b_1..b_5; ``milora_prompt_projection``: W_rᵀ, [E, D].
+    ``milora_prompt_pool``: W_sa, [D], of the self-attention pooler; ``milora_prompt_numerator`` and
+    ``milora_prompt_denominator``: the rational activation's a_0..a_6 and b_1..b_5; ``milora_prompt_projection``: W_rᵀ,
+    [E, D]. An adapter with a fixed policy has none of them: its layer only hands the table's line to the experts.
     """
 
     adapter_layer_names = (
@@ -82,20 +88,9 @@ class MiloraRouter(nn.Module, BaseTunerLayer):
         W_sa starts at zero (the mean of the prompt's states), g as GeLU, W_r uniform in ±1/√D as in torch's linear
         layers.
         """
-        dtype = trainable_dtype(like.dtype)
-        numerator, denominator = gelu_coefficients()
-        bound = 1 / math.sqrt(settings.hidden_size)
-        projection = torch.empty(settings.num_experts, settings.hidden_size, dtype=dtype, device="cpu")
-        nn.init.uniform_(projection, -bound, bound)
-        device = torch.device("cpu") if like.device.type == "meta" else like.device
-        values = {
-            "milora_prompt_pool": torch.zeros(settings.hidden_size, dtype=dtype, device="cpu"),
-            "milora_prompt_numerator": torch.tensor(numerator, dtype=dtype, device="cpu"),
-            "milora_prompt_denominator": torch.tensor(denominator, dtype=dtype, device="cpu"),
-            "milora_prompt_projection": projection,
-        }
         self.milora_prompt_settings[adapter_name] = settings
-        for name, value in values.items():
+        device = torch.device("cpu") if like.device.type == "meta" else like.device
+        for name, value in _initial_values(settings, trainable_dtype(like.dtype)).items():
             getattr(self, name)[adapter_name] = nn.Parameter(value.to(device))
         self.set_adapter(self.active_adapters, inference_mode=inference_mode)
 
@@ -105,32 +100,79 @@ class MiloraRouter(nn.Module, BaseTunerLayer):
         adapters = [name for name in self.active_adapters if name in self.milora_prompt_settings]
         if self.disable_adapters or not adapters:
             return
-        refuse_reentrant_checkpointing(layer)
         hidden_BTD = args[0] if args else kwargs["hidden_states"]
         cache = find_cache(args[1:], kwargs)
         for adapter in adapters:
-            if cache is not None and self.context.is_filled(cache, self.layer_index):
-                self.decisions[adapter] = self._continue(adapter, cache, hidden_BTD.shape[0])
+            if self.milora_prompt_settings[adapter].fixed is not None:
+                self.decisions[adapter] = self._fixed(adapter, cache, hidden_BTD)
             else:
+                refuse_reentrant_checkpointing(layer)
                 # Where the layer is checkpointed, so is its router: it would hold a float32 copy of the states.
                 recompute = layer.training and bool(getattr(layer, "gradient_checkpointing", False))
-                self.decisions[adapter] = self._decide(adapter, cache, hidden_BTD, recompute)
+                self.decisions[adapter] = self._learned(adapter, cache, hidden_BTD, recompute)
 
     def probabilities(self, adapter: str, hidden_BTD: Tensor, prompt_mask_BT: Tensor) -> Tensor:
         """The softmax over the experts, [B, E], from the states that enter the layer."""
+        settings = self.milora_prompt_settings[adapter]
         hidden_BTD = router_precision(hidden_BTD)
-        scale_BT = normalizing_scale(hidden_BTD) if self.milora_prompt_settings[adapter].normalize else None
+        scale_BT = normalizing_scale(hidden_BTD) if settings.normalize else None
 
         def weight(container: nn.ParameterDict) -> Tensor:
             # A copy, for its alignment: a tensor that lies in a mapped file at an odd address gives other last bits in
             # a CPU's matrix product, so that an adapter's choice could depend on the way it was loaded.
             return container[adapter].to(device=hidden_BTD.device, dtype=hidden_BTD.dtype, copy=True)
 
-        pooled_BD = attention_pool(hidden_BTD, prompt_mask_BT, weight(self.milora_prompt_pool), scale_BT)
-        activated_BD = rational(
-            pooled_BD, weight(self.milora_prompt_numerator), weight(self.milora_prompt_denominator)
-        )
+        weight_D = weight(self.milora_prompt_pool) if settings.pooler == "self-attention" else None
+        pooled_BD = pool(settings.pooler, hidden_BTD, prompt_mask_BT, weight_D, scale_BT)
+        if settings.activation == "rational":
+            activated_BD = rational(
+                pooled_BD, weight(self.milora_prompt_numerator), weight(self.milora_prompt_denominator)
+            )
+        else:
+            activated_BD = fixed_activation(settings.activation, pooled_BD)
         return expert_probabilities(activated_BD, weight(self.milora_prompt_projection))
+
+    def _fixed(self, adapter: str, cache: object | None, hidden_BTD: Tensor) -> LayerDecision:
+        """The line of the policy's table; it needs no prompt, and any cache will do."""
+        settings = self.milora_prompt_settings[adapter]
+        assert settings.fixed is not None
+        if self.context.overriding is not None:
+            raise MiloraError(
+                "adapter/unsupported",
+                f"Adapter {adapter!r} has a fixed policy: it has no router whose k, experts or decision could be "
+                "overridden. Use it outside context.override().",
+            )
+        continues = cache is not None and self.context.is_recording and self.context.is_filled(cache, self.layer_index)
+        if self.context.is_recording and not continues:
+            row = [float(index in settings.fixed) for index in range(len(settings.place.experts))]
+            gates_BE = torch.tensor(row, device=hidden_BTD.device).expand(hidden_BTD.shape[0], -1)
+            self.context.note(adapter, self.layer_index, None, gates_BE)
+        return LayerDecision(None, settings.fixed)
+
+    def _learned(self, adapter: str, cache: object | None, hidden_BTD: Tensor, recompute: bool) -> LayerDecision:
+        """The caller's decision, the KV cache's or a new one, in this order."""
+        is_filled = cache is not None and self.context.is_filled(cache, self.layer_index)
+        override = self.context.overriding
+        if override is not None:
+            place = self.milora_prompt_settings[adapter].place
+            gates_BE = override.gates(place, hidden_BTD.shape[0], hidden_BTD.device)
+            if gates_BE is not None:
+                return self._given(adapter, cache, gates_BE, is_filled)
+        if cache is not None and is_filled:
+            return self._continue(adapter, cache, hidden_BTD.shape[0])
+        return self._decide(adapter, cache, hidden_BTD, recompute)
+
+    def _given(self, adapter: str, cache: object | None, gates_BE: Tensor, is_filled: bool) -> LayerDecision:
+        """A decision that the caller kept; it replaces the one that the cache holds."""
+        if not is_filled:
+            self.context.note(adapter, self.layer_index, None, gates_BE)
+        if cache is None:
+            return LayerDecision(gates_BE)
+        kept = keep_decision(cache, adapter)
+        if kept.gates.get(self.layer_index) is gates_BE:
+            return kept.layer(self.layer_index) if is_filled else LayerDecision(gates_BE)
+        kept.put(self.layer_index, gates_BE)
+        return LayerDecision(gates_BE)
 
     def _decide(self, adapter: str, cache: object | None, hidden_BTD: Tensor, recompute: bool) -> LayerDecision:
         settings = self.milora_prompt_settings[adapter]
@@ -145,7 +187,9 @@ class MiloraRouter(nn.Module, BaseTunerLayer):
                 assert isinstance(probabilities_BE, Tensor)
             else:
                 probabilities_BE = self.probabilities(adapter, hidden_BTD, prompt_mask_BT)
-            gates_BE = top_k_gates(probabilities_BE, settings.top_k, settings.gate)
+            override = self.context.overriding
+            limits = override.limits(settings.place, settings.top_k, probabilities_BE) if override else None
+            gates_BE = top_k_gates(probabilities_BE, settings.top_k, settings.gate, limits)
         self.context.note(adapter, self.layer_index, probabilities_BE, gates_BE)
         if cache is not None:
             keep_decision(cache, adapter).put(self.layer_index, gates_BE)
@@ -159,11 +203,29 @@ class MiloraRouter(nn.Module, BaseTunerLayer):
                 f"The KV cache holds tokens but no routing decision of adapter {adapter!r}: it was filled without the "
                 "adapter, or with its adapters disabled. Start from an empty cache, with the whole prompt.",
             )
-        layer_decision = decision.layer(self.layer_index)
-        if layer_decision.gates.shape[0] != rows:
+        self.context.check_continues(adapter)
+        found = decision.gates[self.layer_index].shape[0]
+        if found != rows:
             raise MiloraError(
                 "adapter/unsupported",
-                f"The KV cache holds the routing decision of {layer_decision.gates.shape[0]} rows, the forward pass "
-                f"has {rows}. Start from an empty cache, with the whole prompt.",
+                f"The KV cache holds the routing decision of {found} rows, the forward pass has {rows}. Start from an "
+                "empty cache, with the whole prompt.",
             )
-        return layer_decision
+        return decision.layer(self.layer_index)
+
+
+def _initial_values(settings: RouterSettings, dtype: torch.dtype) -> dict[str, Tensor]:
+    """A new router's parameters by container, on the CPU, so that a seed means the same everywhere."""
+    if settings.fixed is not None:
+        return {}
+    bound = 1 / math.sqrt(settings.hidden_size)
+    projection = torch.empty(len(settings.place.experts), settings.hidden_size, dtype=dtype, device="cpu")
+    nn.init.uniform_(projection, -bound, bound)
+    values = {"milora_prompt_projection": projection}
+    if settings.pooler == "self-attention":
+        values["milora_prompt_pool"] = torch.zeros(settings.hidden_size, dtype=dtype, device="cpu")
+    if settings.activation == "rational":
+        numerator, denominator = gelu_coefficients()
+        values["milora_prompt_numerator"] = torch.tensor(numerator, dtype=dtype, device="cpu")
+        values["milora_prompt_denominator"] = torch.tensor(denominator, dtype=dtype, device="cpu")
+    return values

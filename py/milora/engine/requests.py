@@ -1,0 +1,105 @@
+"""A request for a text, and what it changes of its adapter's routing.
+
+Shapes: L adapted layers, E experts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from milora.data import Prompt
+from milora.engine.adapters import AdapterHost
+from milora.errors import MiloraError
+from milora.routing.context import RoutingContext
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """A prompt for an adapter; None: the base model.
+
+    ``top_k`` lowers the adapter's k, ``allowed`` names the experts that may be active, ``decision`` is a kept decision
+    (gates, [layers, experts]) to use instead of the router; ``keeps_decision`` asks for this prompt's own.
+    """
+
+    prompt: Prompt
+    adapter: str | None = None
+    top_k: int | None = None
+    allowed: tuple[str, ...] | None = None
+    decision: Tensor | None = None
+    keeps_decision: bool = False
+
+    @property
+    def overrides(self) -> bool:
+        """Whether the router's own rule is changed."""
+        return self.top_k is not None or self.allowed is not None or self.decision is not None
+
+
+def check_routing(host: AdapterHost, requests: Sequence[GenerationRequest]) -> None:
+    """Refuses what an adapter's routers cannot do.
+
+    Raises:
+        MiloraError: ``adapter/unsupported`` for the base model, a LoRA adapter and a fixed policy; ``input/invalid-spec``
+            for a k above the adapter's own, and for a kept decision with a k or masked experts.
+    """
+    for index, request in enumerate(requests):
+        if not (request.overrides or request.keeps_decision):
+            continue
+        config = {} if request.adapter is None else host.config(request.adapter)
+        if not has_routers(config):
+            raise MiloraError(
+                "adapter/unsupported",
+                f"requests[{index}] changes or keeps a routing decision, but {_unrouted(request.adapter, config)}.",
+                path=f"requests[{index}]",
+                hint="topK, masked, decision and keepDecisionAs belong to a MiLoRA adapter with a learned policy.",
+            )
+        if request.decision is not None and (request.top_k is not None or request.allowed is not None):
+            raise MiloraError(
+                "input/invalid-spec",
+                f"requests[{index}] has a kept decision, which is used as it is, and topK or masked.",
+                path=f"requests[{index}].decision",
+                hint="Leave topK and masked out, or the decision.",
+            )
+        if request.top_k is not None and request.top_k > config["top_k"]:
+            raise MiloraError(
+                "input/invalid-spec",
+                f"requests[{index}].topK is {request.top_k}; adapter {request.adapter!r} was trained with "
+                f"{config['top_k']} active experts, and k may only be lowered.",
+                path=f"requests[{index}].topK",
+                found=str(request.top_k),
+                allowed=f"1 to {config['top_k']}",
+            )
+
+
+def has_routers(config: dict[str, Any]) -> bool:
+    """Whether an adapter's config says that routers decide."""
+    return "layers" in config and config.get("policy", "learned") == "learned"
+
+
+def _unrouted(adapter: str | None, config: dict[str, Any]) -> str:
+    if adapter is None:
+        return "the base model has no routers"
+    kind = "a fixed policy" if "layers" in config else f"the type {config.get('peft_type')}"
+    return f"its adapter {adapter!r} has {kind} and has no routers"
+
+
+def request_override(
+    routing: RoutingContext | None, requests: Sequence[GenerationRequest]
+) -> contextlib.AbstractContextManager[None]:
+    """The routers' override for a batch; kept decisions share no batch with other requests."""
+    if routing is None or not any(request.overrides for request in requests):
+        return contextlib.nullcontext()
+    decisions = [request.decision for request in requests if request.decision is not None]
+    if decisions:
+        return routing.override(decision=torch.stack(decisions))
+    top_k = [request.top_k for request in requests]
+    allowed = [request.allowed for request in requests]
+    return routing.override(
+        top_k=top_k if any(k is not None for k in top_k) else None,
+        allowed=allowed if any(names is not None for names in allowed) else None,
+    )

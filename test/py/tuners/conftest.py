@@ -1,0 +1,179 @@
+"""The conformance matrix: every variant of every method, on every family of decoders. A new one is a new row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from milora.checkpoint import attach_adapter
+from milora.routing.context import routing_context
+
+FAMILIES = ("llama", "gemma2", "qwen3", "phi3")
+# Both spellings: a fused projection is one module.
+_SOME = ["q", "qkv", "v", "o", "down"]
+_FIXED = [["q", "qkv", "down"], ["o"], []]
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "milora": {},
+    "average": {"pooler": "average"},
+    "max": {"pooler": "max"},
+    "last-token": {"pooler": "last-token"},
+    "gelu": {"activation": "gelu"},
+    "relu": {"activation": "relu"},
+    "by-layer": {"activation": ["relu", "rational", "gelu"]},
+    "probability": {"gate": "probability"},
+    "no-gate": {"gate": "none"},
+    "k1": {"top_k": 1},
+    "k3": {"top_k": 3},
+    "k7": {"top_k": 7},
+    "k7-no-gate": {"top_k": 7, "gate": "none"},
+    "raw": {"router_input": "raw", "pooler": "last-token"},
+    "some-modules": {"only": _SOME},
+    "ranks": {"rank": {"q": 2, "qkv": 2, "down": 6, "o": 1}},
+    "float32": {"accumulate": "float32"},
+    "midora": {"expert": "dora"},
+    "midora-float32": {"expert": "dora", "accumulate": "float32", "gate": "none"},
+    "fixed": {"chosen": _FIXED},
+    "all": {"chosen": "all"},
+    "midora-fixed": {"expert": "dora", "chosen": _FIXED},
+    "lora": {"method": "lora"},
+}
+"""Changes of ``milora_plan``; ``method`` names another plan."""
+
+# A variant's file and config go through every door as any other's do; these have all the kinds of tensors and fields.
+_DOORS = [
+    *(f"milora-{family}" for family in FAMILIES),
+    *(
+        "by-layer-qwen3",
+        "average-llama",
+        "no-gate-gemma2",
+        "ranks-phi3",
+        "some-modules-llama",
+    ),
+    *(
+        "midora-llama",
+        "midora-phi3",
+        "fixed-llama",
+        "midora-fixed-gemma2",
+        "all-qwen3",
+        "lora-llama",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A variant on a family: how to make the base, its plan, and a model with a moved adapter."""
+
+    name: str
+    variant: str
+    family: str
+    make_base: Callable[[str], Any]
+    plans: dict[str, Callable[..., dict[str, Any]]]
+    randomize: Callable[..., None]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return VARIANTS[self.variant]
+
+    @property
+    def routed(self) -> bool:
+        return "method" not in self.settings
+
+    @property
+    def learned(self) -> bool:
+        return self.routed and "chosen" not in self.settings
+
+    @property
+    def learns_activation(self) -> bool:
+        return self.learned and self.settings.get("activation", "rational") not in (
+            "gelu",
+            "relu",
+        )
+
+    @property
+    def num_experts(self) -> int:
+        """Experts of each layer."""
+        return len(self.plans["milora"](self.base(), only=self.settings.get("only"))["layers"][0]["experts"])
+
+    def base(self) -> Any:
+        return self.make_base(self.family)
+
+    def plan(self, base: Any, **changes: Any) -> dict[str, Any]:
+        settings = {**self.settings, **changes}
+        method = settings.pop("method", "milora")
+        if method != "milora":
+            return self.plans[method](base, **{name: settings[name] for name in ("rank",) if name in settings})
+        config = self.plans["milora"](base, **settings)
+        for layer in config["layers"]:
+            names = [expert["name"] for expert in layer["experts"]]
+            config["top_k"] = min(config["top_k"], len(names))
+            if layer["chosen"] is not None:
+                layer["chosen"] = [name for name in layer["chosen"] if name in names]
+        return config
+
+    def model(self, seed: int = 0, **changes: Any) -> Any:
+        base = self.base()
+        model = attach_adapter(base, self.plan(base, **changes), "default", seed=seed)
+        self.randomize(model, "default", seed=seed)
+        return model.eval()
+
+
+@pytest.fixture
+def make_case(
+    tiny_model: Callable[..., Any],
+    milora_plan: Callable[..., dict[str, Any]],
+    lora_plan: Callable[..., dict[str, Any]],
+    randomize: Callable[..., None],
+) -> Callable[[str], Case]:
+    """``make_case("midora-llama")``: a row of the matrix by name."""
+
+    def make(name: str) -> Case:
+        variant, _, family = name.rpartition("-")
+        return Case(
+            name,
+            variant,
+            family,
+            tiny_model,
+            {"milora": milora_plan, "lora": lora_plan},
+            randomize,
+        )
+
+    return make
+
+
+@pytest.fixture(params=[f"{variant}-{family}" for variant in VARIANTS for family in FAMILIES])
+def case(request: pytest.FixtureRequest, make_case: Callable[[str], Case]) -> Case:
+    """Each row of the matrix."""
+    return make_case(request.param)
+
+
+@pytest.fixture(scope="session")
+def door_names() -> list[str]:
+    """The rows that go through the doors of fresh processes."""
+    return _DOORS
+
+
+@pytest.fixture(params=_DOORS)
+def door_case(request: pytest.FixtureRequest, make_case: Callable[[str], Case]) -> Case:
+    """Each row that goes through the doors of fresh processes."""
+    return make_case(request.param)
+
+
+@pytest.fixture
+def record_gates() -> Callable[..., Tensor]:
+    """``record_gates(model, **inputs)``: the gates of a forward pass, [prompts, layers, experts]."""
+
+    def record(model: Any, **inputs: Tensor) -> Tensor:
+        context = routing_context(model)
+        assert context is not None
+        with torch.no_grad(), context.record() as found:
+            model(**inputs, use_cache=False)
+        return found.gates
+
+    return record
