@@ -47,13 +47,7 @@ _SIZES: dict[str, Any] = {
 _BUILDERS: dict[str, Callable[[], PreTrainedModel]] = {
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**_SIZES, num_key_value_heads=4)),
     "gemma2": lambda: Gemma2ForCausalLM(
-        Gemma2Config(
-            **_SIZES,
-            num_key_value_heads=2,
-            head_dim=8,
-            sliding_window=64,
-            query_pre_attn_scalar=8,
-        )
+        Gemma2Config(**_SIZES, num_key_value_heads=2, head_dim=8, sliding_window=64, query_pre_attn_scalar=8)
     ),
     "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**_SIZES, num_key_value_heads=2, head_dim=8)),
     "phi3": lambda: Phi3ForCausalLM(Phi3Config(**_SIZES, num_key_value_heads=4)),
@@ -85,6 +79,17 @@ def build_tiny_model(family: str, seed: int = 0) -> PreTrainedModel:
         model = _BUILDERS[family]()
     model.generation_config.pad_token_id = PAD
     return model.eval()
+
+
+def _expert(name: str, module: str, linear: torch.nn.Linear, rank: int, alpha: float | None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "module": module,
+        "in_features": linear.in_features,
+        "out_features": linear.out_features,
+        "rank": rank,
+        "alpha": float(rank) if alpha is None else alpha,
+    }
 
 
 def milora_config(
@@ -121,16 +126,7 @@ def milora_config(
             linear = model.get_submodule(f"{path}.{module}")
             assert isinstance(linear, torch.nn.Linear)
             own_rank = rank.get(name, 4) if isinstance(rank, dict) else rank
-            experts.append(
-                {
-                    "name": name,
-                    "module": module,
-                    "in_features": linear.in_features,
-                    "out_features": linear.out_features,
-                    "rank": own_rank,
-                    "alpha": float(own_rank) if alpha is None else alpha,
-                }
-            )
+            experts.append(_expert(name, module, linear, own_rank, alpha))
         layers.append(
             {
                 "path": path,

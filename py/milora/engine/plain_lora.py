@@ -15,7 +15,9 @@ from milora.checkpoint import read_adapter
 from milora.errors import MiloraError
 
 _CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
-_CONVERT = "Convert it to plain LoRA first: PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...) does it."
+_CONVERT = (
+    "Convert it to plain LoRA first: PEFT's save_pretrained(path_initial_model_for_weight_conversion=...) does it."
+)
 _PLAIN = "Only plain LoRA modules can become experts; train the LoRA adapter without it."
 
 # Settings that change what a module computes without a tensor that would tell: field, when it is so, what to do.
@@ -79,8 +81,8 @@ def module_scale(config: Mapping[str, Any], path: str) -> ModuleScale:
     """Rank and scale of the module at a full path, by PEFT's own rule for patterns."""
     ranks: Mapping[str, int] = config.get("rank_pattern") or {}
     alphas: Mapping[str, float] = config.get("alpha_pattern") or {}
-    rank = ranks.get(get_pattern_key(list(ranks), path), config.get("r", 8))
-    alpha = alphas.get(get_pattern_key(list(alphas), path), config.get("lora_alpha", 8))
+    rank = int(ranks.get(get_pattern_key(list(ranks), path), config.get("r") or 8))
+    alpha = float(alphas.get(get_pattern_key(list(alphas), path), config.get("lora_alpha") or 8))
     scale = alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
     return ModuleScale(rank, alpha, scale)
 

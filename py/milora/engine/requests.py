@@ -44,8 +44,8 @@ def check_routing(host: AdapterHost, requests: Sequence[GenerationRequest]) -> N
     """Refuses what an adapter's routers cannot do.
 
     Raises:
-        MiloraError: ``adapter/unsupported`` for the base model, a LoRA adapter and a fixed policy; ``input/invalid-spec``
-            for a k above the adapter's own, and for a kept decision with a k or masked experts.
+        MiloraError: ``adapter/unsupported`` for the base model, a LoRA adapter and a fixed policy;
+            ``input/invalid-spec`` for a k above the adapter's own, and for a kept decision with a k or masked experts.
     """
     for index, request in enumerate(requests):
         if not (request.overrides or request.keeps_decision):

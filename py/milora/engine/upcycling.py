@@ -92,7 +92,7 @@ def import_lora(host: AdapterHost, folder: Path, out: Path, config: dict[str, An
     return sum(tensor.numel() for tensor in tensors.values())
 
 
-def export_lora(folder: Path, out: Path, config: dict[str, Any], chosen: dict[str, Sequence[str]]) -> int:
+def export_lora(folder: Path, out: Path, config: dict[str, Any], chosen: Mapping[str, Sequence[str]]) -> int:
     """Writes the chosen experts of a MiLoRA adapter as a plain PEFT LoRA adapter; gives its number of parameters.
 
     Args:

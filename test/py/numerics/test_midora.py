@@ -15,22 +15,14 @@ from milora.checkpoint import attach_adapter
 from milora.routing.decision import LayerDecision
 from milora.tuners import split_parameters
 from milora.tuners.milora import weight_norm
-from milora.tuners.milora.layer import (
-    ExpertSettings,
-    LayerDecisions,
-    MiloraLinear,
-    trainable_dtype,
-)
+from milora.tuners.milora.layer import ExpertSettings, LayerDecisions, MiloraLinear, trainable_dtype
 
 IN, OUT, RANK, ALPHA = 5, 4, 2, 3.0
 IDS = torch.arange(2, 14)[None]
 
 
 def expert(
-    dtype: torch.dtype = torch.float64,
-    size: tuple[int, int] = (IN, OUT),
-    move: float = 0.4,
-    **settings: Any,
+    dtype: torch.dtype = torch.float64, size: tuple[int, int] = (IN, OUT), move: float = 0.4, **settings: Any
 ) -> MiloraLinear:
     torch.manual_seed(2)
     base = nn.Linear(*size, dtype=torch.float64).to(dtype).requires_grad_(False)
@@ -38,10 +30,7 @@ def expert(
     module.set_adapter("default")
     module.update_layer("default", ExpertSettings(0, RANK, ALPHA, 0.0, **settings), inference_mode=False)
     with torch.no_grad():
-        for parameter in (
-            module.milora_prompt_up["default"],
-            *module.milora_prompt_magnitude.values(),
-        ):
+        for parameter in (module.milora_prompt_up["default"], *module.milora_prompt_magnitude.values()):
             parameter.add_(move * torch.randn_like(parameter))
     return module
 
@@ -67,33 +56,18 @@ def test_the_layer_is_dora_weighted_by_the_gate() -> None:
     module = expert(kind="dora")
     down, up = (container["default"] for container in (module.milora_prompt_down, module.milora_prompt_up))
     base: Any = module.get_base_layer()
-    shrink, expand = (
-        nn.Linear(IN, RANK, bias=False).double(),
-        nn.Linear(RANK, OUT, bias=False).double(),
-    )
+    shrink, expand = (nn.Linear(IN, RANK, bias=False).double(), nn.Linear(RANK, OUT, bias=False).double())
     with torch.no_grad():
         shrink.weight.copy_(down)
         expand.weight.copy_(up)
     peft = DoraLinearLayer(fan_in_fan_out=False)
-    peft.update_layer(
-        base_layer=base,
-        lora_A=shrink.weight,
-        lora_B=expand.weight,
-        scaling=ALPHA / RANK,
-    )
+    peft.update_layer(base_layer=base, lora_A=shrink.weight, lora_B=expand.weight, scaling=ALPHA / RANK)
     peft.double()
     with torch.no_grad():
         torch.as_tensor(peft.weight).copy_(module.milora_prompt_magnitude["default"])
     x = torch.randn(3, 2, IN, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     plain = base(x)
-    change = peft(
-        x,
-        lora_A=shrink,
-        lora_B=expand,
-        scaling=ALPHA / RANK,
-        base_layer=base,
-        base_result=plain,
-    )
+    change = peft(x, lora_A=shrink, lora_B=expand, scaling=ALPHA / RANK, base_layer=base, base_result=plain)
     gates = torch.tensor([1.0, 0.25, 0.0], dtype=torch.float64)
     actual = run(module, x, gates)
     assert torch.allclose(actual, plain + gates.view(-1, 1, 1) * change, rtol=0, atol=1e-10)
@@ -113,10 +87,7 @@ def test_gradcheck_of_the_layer(kind: Any, monkeypatch: pytest.MonkeyPatch) -> N
     weights = [module.milora_prompt_down["default"], module.milora_prompt_up["default"]]
     weights += [*module.milora_prompt_magnitude.values()]
     held = weight_norm.row_norms(
-        weight_norm.base_weight(module.get_base_layer()),
-        weights[0],
-        weights[1],
-        ALPHA / RANK,
+        weight_norm.base_weight(module.get_base_layer()), weights[0], weights[1], ALPHA / RANK
     )
     monkeypatch.setattr(module.weight_norms, "norms", lambda *_args: held)
     generator = torch.Generator().manual_seed(6)
@@ -148,9 +119,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def midora(
-    tiny_model: Callable[..., Any],
-    milora_plan: Callable[..., dict[str, Any]],
-    randomize: Callable[..., None],
+    tiny_model: Callable[..., Any], milora_plan: Callable[..., dict[str, Any]], randomize: Callable[..., None]
 ) -> Any:
     base = tiny_model("llama")
     model = attach_adapter(base, milora_plan(base, expert="dora"), "default")
@@ -231,9 +200,7 @@ def row_norm(module: MiloraLinear) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", ["lora", "dora"])
-def test_float32_accumulation_has_the_same_gradients_and_changes_no_float32_base(
-    kind: Any,
-) -> None:
+def test_float32_accumulation_has_the_same_gradients_and_changes_no_float32_base(kind: Any) -> None:
     x = torch.randn(2, 3, IN, generator=torch.Generator().manual_seed(1))
     one = run(expert(torch.float32, kind=kind), x, [1.0, 0.5])
     other = run(expert(torch.float32, kind=kind, accumulate="float32"), x, [1.0, 0.5])

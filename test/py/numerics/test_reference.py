@@ -73,10 +73,7 @@ def reference_gates(probabilities: list[Tensor], top_k: int, gate: str) -> list[
 
 
 def reference_router(
-    states: Tensor,
-    prompt: list[int],
-    weights: dict[str, Tensor],
-    settings: dict[str, Any],
+    states: Tensor, prompt: list[int], weights: dict[str, Tensor], settings: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
     """Probabilities and gates of one row; ``prompt`` holds the positions of its prompt's tokens."""
     tokens = []
@@ -111,13 +108,7 @@ def reference_norm(state: Tensor, weight: Tensor, epsilon: float) -> Tensor:
 
 
 def reference_expert(
-    value: Tensor,
-    base: Tensor,
-    down: Tensor,
-    up: Tensor,
-    gate: Tensor,
-    scale: float,
-    magnitude: Tensor | None,
+    value: Tensor, base: Tensor, down: Tensor, up: Tensor, gate: Tensor, scale: float, magnitude: Tensor | None
 ) -> Tensor:
     """Base and gated expert; with a magnitude the DoRA expert, whose norm is a constant."""
     plain = base @ value
@@ -144,11 +135,7 @@ def reference_rotate(vector: Tensor, position: int) -> Tensor:
 
 
 def reference_layer(
-    states: Tensor,
-    first: int,
-    module: Callable[[str, Tensor], Tensor],
-    norms: tuple[Tensor, Tensor],
-    epsilon: float,
+    states: Tensor, first: int, module: Callable[[str, Tensor], Tensor], norms: tuple[Tensor, Tensor], epsilon: float
 ) -> dict[int, Tensor]:
     """One Llama layer for one row whose real tokens start at ``first``; the outputs by position."""
     queries, keys, values = {}, {}, {}
@@ -213,20 +200,12 @@ def one_layer(milora_plan: Callable[..., Any], randomize: Callable[..., None]) -
         )
         base = LlamaForCausalLM(config).double()
         layer = base.model.layers[0]
-        for owner, name in (
-            (layer, "input_layernorm"),
-            (layer, "post_attention_layernorm"),
-            (base.model, "norm"),
-        ):
+        for owner, name in ((layer, "input_layernorm"), (layer, "post_attention_layernorm"), (base.model, "norm")):
             norm = getattr(owner, name)
             nn.init.uniform_(norm.weight, 0.5, 1.5)
             setattr(owner, name, float64_norm(norm, config.rms_norm_eps))
         base.model.rotary_emb = Float64Rotary()  # pyright: ignore[reportAttributeAccessIssue]
-        model = attach_adapter(
-            base,
-            milora_plan(base, rank=RANK, alpha=ALPHA, top_k=TOP_K, **changes),
-            "default",
-        )
+        model = attach_adapter(base, milora_plan(base, rank=RANK, alpha=ALPHA, top_k=TOP_K, **changes), "default")
         randomize(model, "default", seed=1, scale=0.5)
         return model
 
@@ -275,12 +254,7 @@ DEFAULTS = {
         {"activation": "gelu"},
         {"activation": "relu"},
         {"expert": "dora"},
-        {
-            "expert": "dora",
-            "gate": "probability",
-            "pooler": "max",
-            "activation": "gelu",
-        },
+        {"expert": "dora", "gate": "probability", "pooler": "max", "activation": "gelu"},
         {"expert": "dora", "gate": "none"},
     ],
     ids=lambda changes: "-".join(changes.values()) or "default",
@@ -291,10 +265,7 @@ def test_layer_matches_reference(one_layer: Callable[..., Any], changes: dict[st
     base = model.get_base_model()
     ids = torch.randint(1, 20, (2, NUM_TOKENS), generator=torch.Generator().manual_seed(5))
     firsts, prompts = (0, 2), ([0, 1, 2, 3], [2, 3])
-    attention, prompt_mask = (
-        torch.ones_like(ids),
-        torch.zeros(2, NUM_TOKENS, dtype=torch.bool),
-    )
+    attention, prompt_mask = (torch.ones_like(ids), torch.zeros(2, NUM_TOKENS, dtype=torch.bool))
     attention[1, : firsts[1]] = 0
     for row, positions in enumerate(prompts):
         prompt_mask[row, positions] = True
@@ -305,12 +276,7 @@ def test_layer_matches_reference(one_layer: Callable[..., Any], changes: dict[st
     assert context is not None
     position_ids = torch.stack([(torch.arange(NUM_TOKENS) - first).clamp(min=0) for first in firsts])
     with context.prompt(prompt_mask), context.record() as record:
-        model(
-            input_ids=ids,
-            attention_mask=attention,
-            position_ids=position_ids,
-            use_cache=False,
-        )
+        model(input_ids=ids, attention_mask=attention, position_ids=position_ids, use_cache=False)
     hook.remove()
 
     omega, theta = split_parameters(model, "default")
@@ -320,13 +286,7 @@ def test_layer_matches_reference(one_layer: Callable[..., Any], changes: dict[st
     norms = (layer.input_layernorm.weight, layer.post_attention_layernorm.weight)
     actual_loss = expected_loss = torch.zeros((), dtype=torch.float64)
     expected_probabilities: list[Tensor] = []
-    probe = torch.randn(
-        2,
-        NUM_TOKENS,
-        HIDDEN,
-        dtype=torch.float64,
-        generator=torch.Generator().manual_seed(9),
-    )
+    probe = torch.randn(2, NUM_TOKENS, HIDDEN, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
     for row, (first, prompt) in enumerate(zip(firsts, prompts, strict=True)):
         states = base.model.embed_tokens.weight[ids[row]]
         probabilities, gates = reference_router(states, prompt, weights, settings)
@@ -339,35 +299,18 @@ def test_layer_matches_reference(one_layer: Callable[..., Any], changes: dict[st
             linear = layer.get_submodule(f"{block}.{role}_proj")
             down = next(v for n, v in parameters.items() if f"{role}_proj.milora_prompt_down" in n)
             up = next(v for n, v in parameters.items() if f"{role}_proj.milora_prompt_up" in n)
-            magnitude = next(
-                (v for n, v in parameters.items() if f"{role}_proj.milora_prompt_magnitude" in n),
-                None,
-            )
+            magnitude = next((v for n, v in parameters.items() if f"{role}_proj.milora_prompt_magnitude" in n), None)
             weight = linear.base_layer.weight
-            return reference_expert(
-                value,
-                weight,
-                down,
-                up,
-                gates[ROLES.index(role)],
-                ALPHA / RANK,
-                magnitude,
-            )
+            return reference_expert(value, weight, down, up, gates[ROLES.index(role)], ALPHA / RANK, magnitude)
 
         expected = reference_layer(states, first, module, norms, base.config.rms_norm_eps)
         for position, output in expected.items():
             actual = collected[0][row, position]
-            assert torch.allclose(actual, output, rtol=0, atol=TOLERANCE), (
-                row,
-                position,
-            )
+            assert torch.allclose(actual, output, rtol=0, atol=TOLERANCE), (row, position)
             actual_loss = actual_loss + (actual * probe[row, position]).sum()
             expected_loss = expected_loss + (output * probe[row, position]).sum()
 
-    actual_balance, expected_balance = (
-        record.balance_loss(),
-        reference_balance(expected_probabilities),
-    )
+    actual_balance, expected_balance = (record.balance_loss(), reference_balance(expected_probabilities))
     assert actual_balance is not None
     assert torch.allclose(actual_balance, expected_balance, rtol=0, atol=TOLERANCE)
     actual_loss = actual_loss + BALANCE * actual_balance

@@ -48,21 +48,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 # A variant's file and config go through every door as any other's do; these have all the kinds of tensors and fields.
 _DOORS = [
     *(f"milora-{family}" for family in FAMILIES),
-    *(
-        "by-layer-qwen3",
-        "average-llama",
-        "no-gate-gemma2",
-        "ranks-phi3",
-        "some-modules-llama",
-    ),
-    *(
-        "midora-llama",
-        "midora-phi3",
-        "fixed-llama",
-        "midora-fixed-gemma2",
-        "all-qwen3",
-        "lora-llama",
-    ),
+    *("by-layer-qwen3", "average-llama", "no-gate-gemma2", "ranks-phi3", "some-modules-llama"),
+    *("midora-llama", "midora-phi3", "fixed-llama", "midora-fixed-gemma2", "all-qwen3", "lora-llama"),
 ]
 
 
@@ -91,10 +78,7 @@ class Case:
 
     @property
     def learns_activation(self) -> bool:
-        return self.learned and self.settings.get("activation", "rational") not in (
-            "gelu",
-            "relu",
-        )
+        return self.learned and self.settings.get("activation", "rational") not in ("gelu", "relu")
 
     @property
     def num_experts(self) -> int:
@@ -135,14 +119,7 @@ def make_case(
 
     def make(name: str) -> Case:
         variant, _, family = name.rpartition("-")
-        return Case(
-            name,
-            variant,
-            family,
-            tiny_model,
-            {"milora": milora_plan, "lora": lora_plan},
-            randomize,
-        )
+        return Case(name, variant, family, tiny_model, {"milora": milora_plan, "lora": lora_plan}, randomize)
 
     return make
 

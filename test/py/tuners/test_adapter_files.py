@@ -76,21 +76,9 @@ def test_the_config_file_keeps_the_plan_and_its_order(build: Callable[..., PeftM
         "format_version",
         "requires",
     ]
-    expected_modules = [
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
-    ]
+    expected_modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     assert config["target_modules"] == expected_modules
-    assert (config["top_k"], config["gate"], config["format_version"]) == (
-        3,
-        "probability",
-        1,
-    )
+    assert (config["top_k"], config["gate"], config["format_version"]) == (3, "probability", 1)
     assert config["layers"][1]["experts"][6] == {
         "name": "down",
         "module": "mlp.down_proj",
@@ -105,14 +93,8 @@ def test_the_config_file_keeps_the_plan_and_its_order(build: Callable[..., PeftM
 @pytest.mark.parametrize(
     ("change", "pattern"),
     [
-        (
-            lambda tensors: tensors.update(extra=torch.ones(1)),
-            r"Unexpected: extra \[1\]",
-        ),
-        (
-            lambda tensors: tensors.pop(sorted(tensors)[-1]),
-            r"Missing: base_model\..*layers\.2.*\[\d",
-        ),
+        (lambda tensors: tensors.update(extra=torch.ones(1)), r"Unexpected: extra \[1\]"),
+        (lambda tensors: tensors.pop(sorted(tensors)[-1]), r"Missing: base_model\..*layers\.2.*\[\d"),
         (
             lambda tensors: tensors.update({sorted(tensors)[0]: torch.ones(3, 5)}),
             r"base_model\..*found shape \[3, 5\], expected",
@@ -149,10 +131,7 @@ def test_folders_that_cannot_be_read(build: Callable[..., PeftModel], tmp_path: 
 
     expect("adapter/not-found", "There is no adapter folder")
     milora.save(build("milora"), tmp_path / "a")
-    weights, config = (
-        tmp_path / "a" / "adapter_model.safetensors",
-        tmp_path / "a" / "adapter_config.json",
-    )
+    weights, config = (tmp_path / "a" / "adapter_model.safetensors", tmp_path / "a" / "adapter_config.json")
     whole, text = weights.read_bytes(), config.read_text()
     for length in (len(whole) - 1, len(whole) // 2, 20, 4, 0):
         weights.write_bytes(whole[:length])
@@ -171,10 +150,7 @@ def test_folders_that_cannot_be_read(build: Callable[..., PeftModel], tmp_path: 
 
 
 def test_a_failed_save_leaves_the_last_one_whole(
-    build: Callable[..., PeftModel],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    randomize: Callable[..., None],
+    build: Callable[..., PeftModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, randomize: Callable[..., None]
 ) -> None:
     model = build("milora")
     milora.save(model, tmp_path / "a")
@@ -186,11 +162,7 @@ def test_a_failed_save_leaves_the_last_one_whole(
 
     with monkeypatch.context() as patch:
         patch.setattr(adapter_module, "save_file", full_disk)
-        with pytest.raises(
-            MiloraError,
-            match="No space left",
-            check=lambda error: error.code == "run/disk",
-        ):
+        with pytest.raises(MiloraError, match="No space left", check=lambda error: error.code == "run/disk"):
             milora.save(model, tmp_path / "a")
     assert {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()} == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]

@@ -53,12 +53,7 @@ def test_padded_batch_equals_single_prompts(case: Any, settings: dict[str, Any])
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [
-        {"use_cache": False},
-        {"cache_implementation": "static"},
-        {"prompt_lookup_num_tokens": 3},
-    ],
+    "settings", [{"use_cache": False}, {"cache_implementation": "static"}, {"prompt_lookup_num_tokens": 3}]
 )
 def test_other_ways_of_decoding_equal_the_dynamic_cache(case: Any, settings: dict[str, Any]) -> None:
     model = case.model()
@@ -78,11 +73,7 @@ def test_teacher_forcing_equals_cached_decoding(case: Any) -> None:
     model = case.model()
     batch = left_padded(prompts())
     output = model.generate(
-        **batch,
-        max_new_tokens=NUM_NEW,
-        do_sample=False,
-        output_logits=True,
-        return_dict_in_generate=True,
+        **batch, max_new_tokens=NUM_NEW, do_sample=False, output_logits=True, return_dict_in_generate=True
     )
     width = batch["input_ids"].shape[1]
     whole = {

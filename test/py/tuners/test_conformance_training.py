@@ -76,10 +76,7 @@ def test_a_saved_adapter_gives_the_same_logits_on_a_fresh_base(case: Any, datase
     if case.routed:
         plan = case.plan(case.base())
         # Without a name of the base PEFT writes null; its version is its own affair.
-        assert {**config, "base_model_name_or_path": "", "peft_version": ""} == {
-            **plan,
-            "peft_version": "",
-        }
+        assert {**config, "base_model_name_or_path": "", "peft_version": ""} == {**plan, "peft_version": ""}
     broken = dict(tensors)
     removed = sorted(broken)[len(broken) // 2]
     del broken[removed]
@@ -142,10 +139,7 @@ def test_the_two_optimisers_do_not_touch_each_other(case: Any, dataset: Dataset)
     model = case.model()
     session = TrainingSession(model, "default", TrainingSettings(balance=0.01), pad_id=0)
     omega, theta = split_parameters(model, "default")
-    groups = {
-        "weights": (session.weights, omega),
-        "activation": (session.activation, theta),
-    }
+    groups = {"weights": (session.weights, omega), "activation": (session.activation, theta)}
     kinds: list[Any] = ["weights", "activation", "weights"] if theta else ["weights"]
     for kind in kinds:
         (other, other_parameters) = groups["activation" if kind == "weights" else "weights"]

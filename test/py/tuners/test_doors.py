@@ -98,11 +98,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
         argument = json.dumps([folders, str(root), PROMPT])
         environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(
-            [sys.executable, "-c", _SCRIPT, argument],
-            capture_output=True,
-            text=True,
-            timeout=240,
-            env=environment,
+            [sys.executable, "-c", _SCRIPT, argument], capture_output=True, text=True, timeout=240, env=environment
         )
         assert done.returncode == 0, done.stderr[-4000:]
         results.update({f"fresh/{key}": value for key, value in load_file(root / "results.safetensors").items()})
@@ -158,9 +154,7 @@ def test_a_folder_saved_by_peft_itself_loads_too(
 
 
 def test_without_the_import_the_readme_tells_what_to_do(
-    tmp_path: Path,
-    tiny_model: Callable[..., PreTrainedModel],
-    milora_plan: Callable[..., dict[str, Any]],
+    tmp_path: Path, tiny_model: Callable[..., PreTrainedModel], milora_plan: Callable[..., dict[str, Any]]
 ) -> None:
     base = tiny_model("llama")
     milora.save(attach_adapter(base, milora_plan(base), "default"), tmp_path / "adapter")
@@ -171,10 +165,7 @@ def test_without_the_import_the_readme_tells_what_to_do(
     assert str(tmp_path) not in readme
     script = "import sys; from peft import PeftConfig; PeftConfig.from_pretrained(sys.argv[1])"
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "adapter")],
-        capture_output=True,
-        text=True,
-        timeout=120,
+        [sys.executable, "-c", script, str(tmp_path / "adapter")], capture_output=True, text=True, timeout=120
     )
     assert done.returncode != 0
     assert done.stderr.strip().splitlines()[-1] in readme.replace("`", "")

@@ -82,29 +82,19 @@ def test_a_lower_k_follows_the_same_rule(build: Callable[..., Any], gate: str) -
     for index, k in enumerate((1, TOP_K, 2)):
         kept = first[index].argsort(descending=True)[:k]
         expected = torch.zeros(7)
-        values = {
-            "scaled": first[index, kept] / first[index, kept].sum() * k,
-            "probability": first[index, kept],
-        }
+        values = {"scaled": first[index, kept] / first[index, kept].sum() * k, "probability": first[index, kept]}
         expected[kept] = values.get(gate, torch.ones(k))
         assert torch.allclose(found.gates[index, 0], expected, atol=1e-6)
         assert ((found.gates[index] > 0).sum(dim=-1) == k).all()
     # Every row at k = 1 is the same weights attached with k = 1.
     lower = build(gate=gate, top_k=1)
-    assert torch.allclose(
-        recorded(model, batch(), top_k=torch.tensor([1])).gates,
-        recorded(lower, batch()).gates,
-    )
+    assert torch.allclose(recorded(model, batch(), top_k=torch.tensor([1])).gates, recorded(lower, batch()).gates)
 
 
 def test_masked_experts_are_never_active(model: Any) -> None:
     free = recorded(model, batch())
     banned = int(free.gates[1, 0].argmax())
-    names: list[list[str] | None] = [
-        None,
-        [name for name in NAMES if name != NAMES[banned]],
-        ["q", "down"],
-    ]
+    names: list[list[str] | None] = [None, [name for name in NAMES if name != NAMES[banned]], ["q", "down"]]
     found = recorded(model, batch(), allowed=names)
     assert torch.equal(found.gates[0], free.gates[0])
     assert float(found.gates[1, :, banned].abs().max()) == 0
@@ -127,12 +117,7 @@ def test_with_all_experts_masked_the_model_is_its_base(model: Any) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        {},
-        {"num_beams": 3},
-        {"num_beams": 4, "num_return_sequences": 2},
-        {"use_cache": False},
-    ],
+    [{}, {"num_beams": 3}, {"num_beams": 4, "num_return_sequences": 2}, {"use_cache": False}],
     ids=["greedy", "beams", "returned", "uncached"],
 )
 @pytest.mark.parametrize("kind", ["top_k", "allowed", "decision"])
@@ -155,10 +140,7 @@ def test_a_kept_decision_is_the_routers_own(model: Any) -> None:
     record = recorded(model, batch())
     with torch.no_grad():
         expected = model(**batch()).logits
-        with (
-            context_of(model).override(decision=record.gates),
-            context_of(model).record() as again,
-        ):
+        with context_of(model).override(decision=record.gates), context_of(model).record() as again:
             assert torch.equal(model(**batch()).logits, expected)
     assert torch.equal(again.gates, record.gates)
     assert again.probabilities == []
@@ -173,45 +155,19 @@ def test_a_second_turn_on_the_first_ones_cache(build: Callable[..., Any], midora
     context = context_of(model)
     first = row(1)["input_ids"]
     with context.record() as record:
-        done = model.generate(
-            input_ids=first,
-            max_new_tokens=NUM_NEW,
-            do_sample=False,
-            return_dict_in_generate=True,
-        )
+        done = model.generate(input_ids=first, max_new_tokens=NUM_NEW, do_sample=False, return_dict_in_generate=True)
     decision = record.gates
     second = torch.cat([done.sequences, row(2)["input_ids"]], dim=1)
     with pytest.raises(
-        MiloraError,
-        match=r"an earlier prompt filled.*whole conversation.*override\(decision",
+        MiloraError, match=r"an earlier prompt filled.*whole conversation.*override\(decision"
     ) as caught:
-        model.generate(
-            input_ids=second,
-            past_key_values=copy.deepcopy(done.past_key_values),
-            max_new_tokens=2,
-        )
+        model.generate(input_ids=second, past_key_values=copy.deepcopy(done.past_key_values), max_new_tokens=2)
     assert caught.value.code == "adapter/unsupported"
-    with (
-        context.override(top_k=[1]),
-        pytest.raises(MiloraError, match="an earlier prompt filled"),
-    ):
-        model.generate(
-            input_ids=second,
-            past_key_values=copy.deepcopy(done.past_key_values),
-            max_new_tokens=2,
-        )
-    settings = {
-        "max_new_tokens": 8,
-        "do_sample": False,
-        "output_logits": True,
-        "return_dict_in_generate": True,
-    }
+    with context.override(top_k=[1]), pytest.raises(MiloraError, match="an earlier prompt filled"):
+        model.generate(input_ids=second, past_key_values=copy.deepcopy(done.past_key_values), max_new_tokens=2)
+    settings = {"max_new_tokens": 8, "do_sample": False, "output_logits": True, "return_dict_in_generate": True}
     with context.override(decision=decision):
-        reused = model.generate(
-            input_ids=second,
-            past_key_values=copy.deepcopy(done.past_key_values),
-            **settings,
-        )
+        reused = model.generate(input_ids=second, past_key_values=copy.deepcopy(done.past_key_values), **settings)
         fresh = model.generate(input_ids=second, **settings)
         uncached = model.generate(input_ids=second, use_cache=False, **settings)
     assert torch.equal(reused.sequences, fresh.sequences)
@@ -226,9 +182,7 @@ def test_a_second_turn_on_the_first_ones_cache(build: Callable[..., Any], midora
     assert not torch.allclose(torch.stack(switched.logits), torch.stack(reused.logits), atol=1e-2)
 
 
-def test_an_override_ends_with_its_block_and_does_not_reach_a_filled_cache(
-    model: Any,
-) -> None:
+def test_an_override_ends_with_its_block_and_does_not_reach_a_filled_cache(model: Any) -> None:
     context = context_of(model)
     with torch.no_grad():
         expected = recorded(model, batch()).gates
@@ -240,10 +194,7 @@ def test_an_override_ends_with_its_block_and_does_not_reach_a_filled_cache(
             model(**row(1), past_key_values=cache)
         inside = model(input_ids=row(1)["input_ids"][:, :1], past_key_values=copy.deepcopy(cache)).logits
         with context.override(top_k=[2]):
-            assert torch.equal(
-                model(input_ids=row(1)["input_ids"][:, :1], past_key_values=cache).logits,
-                inside,
-            )
+            assert torch.equal(model(input_ids=row(1)["input_ids"][:, :1], past_key_values=cache).logits, inside)
 
 
 def test_a_given_decision_stays_on_the_cache(model: Any) -> None:
@@ -258,11 +209,7 @@ def test_a_given_decision_stays_on_the_cache(model: Any) -> None:
             inside = model(input_ids=token, past_key_values=copy.deepcopy(given)).logits
         after = copy.deepcopy(given)
         assert torch.equal(model(input_ids=token, past_key_values=after).logits, inside)
-        assert not torch.allclose(
-            model(input_ids=token, past_key_values=copy.deepcopy(own)).logits,
-            inside,
-            atol=1e-2,
-        )
+        assert not torch.allclose(model(input_ids=token, past_key_values=copy.deepcopy(own)).logits, inside, atol=1e-2)
         with context.override(decision=other):
             model(input_ids=token, past_key_values=own)
         decision: Any = cached_decision(own, "default")
@@ -284,9 +231,7 @@ def test_backward_sees_the_override_of_its_forward_pass(model: Any) -> None:
     assert context.overriding is None
 
 
-def test_an_override_in_training_holds_for_a_recomputed_layer(
-    build: Callable[..., Any],
-) -> None:
+def test_an_override_in_training_holds_for_a_recomputed_layer(build: Callable[..., Any]) -> None:
     gradients = []
     for checkpointed in (False, True):
         model = build().train()
@@ -300,9 +245,7 @@ def test_an_override_in_training_holds_for_a_recomputed_layer(
     assert [name for name in gradients[0] if not torch.equal(gradients[0][name], gradients[1][name])] == []
 
 
-def test_a_fixed_policy_takes_any_cache_and_no_override(
-    build: Callable[..., Any],
-) -> None:
+def test_a_fixed_policy_takes_any_cache_and_no_override(build: Callable[..., Any]) -> None:
     model = build(chosen=[["q", "down"], ["o"], []])
     with torch.no_grad():
         expected = model(**row(1)).logits
@@ -312,22 +255,12 @@ def test_a_fixed_policy_takes_any_cache_and_no_override(
         done = model.generate(**row(1), max_new_tokens=2, do_sample=False, return_dict_in_generate=True)
         longer = torch.cat([done.sequences, done.sequences[:, :3]], dim=1)
         again = model.generate(
-            input_ids=longer,
-            past_key_values=done.past_key_values,
-            max_new_tokens=4,
-            do_sample=False,
+            input_ids=longer, past_key_values=done.past_key_values, max_new_tokens=4, do_sample=False
         )
         assert torch.equal(again, model.generate(input_ids=longer, max_new_tokens=4, do_sample=False))
-    overrides: list[dict[str, Any]] = [
-        {"top_k": [1]},
-        {"allowed": [["q"]]},
-        {"decision": torch.ones(1, 3, 7)},
-    ]
+    overrides: list[dict[str, Any]] = [{"top_k": [1]}, {"allowed": [["q"]]}, {"decision": torch.ones(1, 3, 7)}]
     for override in overrides:
-        with (
-            pytest.raises(MiloraError, match="'default' has a fixed policy"),
-            context_of(model).override(**override),
-        ):
+        with pytest.raises(MiloraError, match="'default' has a fixed policy"), context_of(model).override(**override):
             model(**row(1))
     with torch.no_grad():
         assert torch.equal(model(**row(1)).logits, expected)
@@ -341,28 +274,18 @@ def test_a_fixed_policy_takes_any_cache_and_no_override(
         ({"top_k": []}, r"top_k is \[\]"),
         ({"top_k": [1.5]}, r"top_k is \[1.5\]"),
         ({"top_k": [1, 1]}, "top_k is given for 2 rows; the forward pass has 1"),
-        (
-            {"allowed": [["q", "w"]]},
-            "allowed names 'w'; adapter 'default' has the experts down, gate",
-        ),
+        ({"allowed": [["q", "w"]]}, "allowed names 'w'; adapter 'default' has the experts down, gate"),
         ({"allowed": ["q"]}, "a list of names"),
         ({"allowed": torch.ones(1, 7)}, "float32; it must be booleans"),
         ({"allowed": torch.ones(1, 6, dtype=torch.bool)}, r"shape \[1, 6\].*7 experts"),
         ({"allowed": [["q"], ["k"]]}, "allowed is given for 2 rows"),
         ({"decision": torch.ones(1, 2, 7)}, r"shape \[1, 2, 7\].*3 layers, 7 experts"),
-        (
-            {"decision": torch.ones(2, 3, 7)},
-            "decision is given for 2 rows; the forward pass has 1",
-        ),
+        ({"decision": torch.ones(2, 3, 7)}, "decision is given for 2 rows; the forward pass has 1"),
         ({"decision": torch.ones(1, 3, 7), "top_k": [1]}, "without top_k and allowed"),
     ],
 )
 def test_what_an_adapter_cannot_take(model: Any, override: dict[str, Any], pattern: str) -> None:
-    with pytest.raises(
-        MiloraError,
-        match=pattern,
-        check=lambda error: error.code == "adapter/unsupported",
-    ):
+    with pytest.raises(MiloraError, match=pattern, check=lambda error: error.code == "adapter/unsupported"):
         recorded(model, row(1), **override)
     # The error does not stick.
     assert recorded(model, row(1)).gates.shape == (1, 3, 7)

@@ -39,26 +39,16 @@ def test_parameter_counts(case: Any) -> None:
         router = config.hidden_size * (pooled + len(experts))
         activation = 12 * [layer["activation"] for layer in plan["layers"]].count("rational")
     counts = count_parameters(model, "default")
-    assert counts == {
-        "trainable": adapters + router + activation,
-        "router": router,
-        "activation": activation,
-    }
+    assert counts == {"trainable": adapters + router + activation, "router": router, "activation": activation}
     omega, theta = split_parameters(model, "default")
     assert sum(p.numel() for p in theta.values()) == activation
     assert sum(p.numel() for p in (*omega.values(), *theta.values())) == counts["trainable"]
     named = dict(model.named_parameters())
     assert all(named[name] is parameter for name, parameter in {**omega, **theta}.items())
-    assert {name for name, parameter in named.items() if parameter.requires_grad} == {
-        *omega,
-        *theta,
-    }
+    assert {name for name, parameter in named.items() if parameter.requires_grad} == {*omega, *theta}
     if case.learned:
         freeze_experts(model, "default")
-        assert count_parameters(model, "default") == {
-            **counts,
-            "trainable": router + activation,
-        }
+        assert count_parameters(model, "default") == {**counts, "trainable": router + activation}
 
 
 def test_a_seed_decides_the_start_and_leaves_the_generator_alone(case: Any) -> None:

@@ -29,11 +29,7 @@ def base(smollm2: Path) -> Any:
 
 
 @pytest.fixture
-def model(
-    base: Any,
-    milora_plan: Callable[..., dict[str, Any]],
-    randomize: Callable[..., None],
-) -> Any:
+def model(base: Any, milora_plan: Callable[..., dict[str, Any]], randomize: Callable[..., None]) -> Any:
     attached: Any = attach_adapter(base, milora_plan(base, rank=8, alpha=8.0, top_k=3), "default")
     randomize(attached, "default", scale=0.02)
     yield attached.eval()
@@ -53,13 +49,7 @@ def test_a_short_prompt_beside_a_long_one(model: Any, tokenizer: Any, beams: int
 
 
 def test_normalised_states_keep_prompts_apart(model: Any, tokenizer: Any) -> None:
-    prompts = [
-        "Hi",
-        LONG,
-        "def add(a, b):",
-        "What is the capital of France?",
-        "7 8 9 10",
-    ]
+    prompts = ["Hi", LONG, "def add(a, b):", "What is the capital of France?", "7 8 9 10"]
     batch = tokenizer(prompts, return_tensors="pt", padding=True)
     context = routing_context(model)
     assert context is not None

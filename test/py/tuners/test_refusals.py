@@ -67,11 +67,7 @@ def test_reentrant_checkpointing(model: Any) -> None:
     model.get_base_model().gradient_checkpointing_enable({"use_reentrant": True})
     model.train()
     with refused("adapter/unsupported", "use_reentrant"):
-        model(
-            input_ids=IDS,
-            labels=IDS.clone().index_fill(1, torch.arange(6), -100),
-            use_cache=False,
-        )
+        model(input_ids=IDS, labels=IDS.clone().index_fill(1, torch.arange(6), -100), use_cache=False)
 
 
 def test_a_cache_without_a_decision(model: Any) -> None:
@@ -80,11 +76,7 @@ def test_a_cache_without_a_decision(model: Any) -> None:
     with refused("adapter/unsupported", "no routing decision.*empty cache"):
         model(input_ids=IDS[:, :1], past_key_values=cache)
     with refused("adapter/unsupported", "no routing decision"):
-        model.generate(
-            input_ids=torch.cat([IDS, IDS[:, :1]], dim=1),
-            past_key_values=cache,
-            max_new_tokens=2,
-        )
+        model.generate(input_ids=torch.cat([IDS, IDS[:, :1]], dim=1), past_key_values=cache, max_new_tokens=2)
 
 
 def test_a_cache_of_another_adapter_or_batch(model: Any, plan: dict[str, Any]) -> None:
@@ -110,17 +102,10 @@ def test_an_unknown_prompt(model: Any) -> None:
         model(input_ids=IDS, labels=IDS)
     context = routing_context(model)
     assert context is not None
-    with (
-        context.prompt(torch.ones(1, 5, dtype=torch.bool)),
-        refused("adapter/unsupported", r"shape \(1, 5\)"),
-    ):
+    with context.prompt(torch.ones(1, 5, dtype=torch.bool)), refused("adapter/unsupported", r"shape \(1, 5\)"):
         model(input_ids=IDS)
     # The error before does not stick.
-    assert model(input_ids=IDS, past_key_values=DynamicCache()).logits.shape == (
-        1,
-        12,
-        96,
-    )
+    assert model(input_ids=IDS, past_key_values=DynamicCache()).logits.shape == (1, 12, 96)
 
 
 @pytest.mark.parametrize(
@@ -139,11 +124,7 @@ def test_an_unknown_prompt(model: Any) -> None:
     ],
 )
 def test_adapter_names_that_peft_cannot_hold(
-    base: PreTrainedModel,
-    plan: dict[str, Any],
-    lora_plan: Callable[..., dict[str, Any]],
-    name: str,
-    reason: str,
+    base: PreTrainedModel, plan: dict[str, Any], lora_plan: Callable[..., dict[str, Any]], name: str, reason: str
 ) -> None:
     for config in (plan, lora_plan(base)):
         with refused("adapter/bad-name", reason):
@@ -165,16 +146,12 @@ def test_a_plan_for_another_model(
 ) -> None:
     plan = {**plan, "base_model_name_or_path": "the-right-model"}
     with refused(
-        "adapter/mismatch",
-        r"'default'.*self_attn\.k_proj: found 32 -> 16, expected.*32 -> 32.*the-right-model",
+        "adapter/mismatch", r"'default'.*self_attn\.k_proj: found 32 -> 16, expected.*32 -> 32.*the-right-model"
     ):
         attach_adapter(tiny_model("qwen3"), plan, "default")
     with refused("adapter/mismatch", r"self_attn\.q_proj: found no such module"):
         attach_adapter(tiny_model("phi3"), plan, "default")
-    deeper = {
-        **plan,
-        "layers": [*plan["layers"], {**plan["layers"][0], "path": "model.layers.9"}],
-    }
+    deeper = {**plan, "layers": [*plan["layers"], {**plan["layers"][0], "path": "model.layers.9"}]}
     with refused("adapter/mismatch", r"model\.layers\.9: found no such layer"):
         attach_adapter(model, deeper, "second")
     assert list(model.peft_config) == ["default"]
@@ -183,66 +160,26 @@ def test_a_plan_for_another_model(
 
 def test_another_method_on_the_same_model(model: Any, lora_plan: Callable[..., dict[str, Any]]) -> None:
     with refused("adapter/unsupported", "'default' of type"):
-        attach_adapter(
-            model,
-            {**lora_plan(model.get_base_model()), "target_modules": ["q_proj"]},
-            "second",
-        )
+        attach_adapter(model, {**lora_plan(model.get_base_model()), "target_modules": ["q_proj"]}, "second")
 
 
 @pytest.mark.parametrize(
     ("changes", "code", "pattern"),
     [
-        (
-            {"format_version": 2, "new_field": 1},
-            "adapter/unreadable",
-            "format version 2.*reads version 1",
-        ),
+        ({"format_version": 2, "new_field": 1}, "adapter/unreadable", "format version 2.*reads version 1"),
         ({"new_field": 1}, "adapter/unreadable", "unknown fields: new_field"),
         ({"peft_type": "MILORA"}, "adapter/unreadable", "'MILORA'.*MILORA_PROMPT"),
-        (
-            {"activation": "rational"},
-            "adapter/unreadable",
-            "unknown fields: activation",
-        ),
-        (
-            {"top_k": 8},
-            "adapter/mismatch",
-            r"top_k is 8, but layers\[0\] \(model\.layers\.0\) has 7 experts",
-        ),
-        (
-            {"top_k": 0},
-            "adapter/mismatch",
-            "top_k is 0; it must be a whole number of at least 1",
-        ),
+        ({"activation": "rational"}, "adapter/unreadable", "unknown fields: activation"),
+        ({"top_k": 8}, "adapter/mismatch", r"top_k is 8, but layers\[0\] \(model\.layers\.0\) has 7 experts"),
+        ({"top_k": 0}, "adapter/mismatch", "top_k is 0; it must be a whole number of at least 1"),
         ({"top_k": 1.5}, "adapter/mismatch", "top_k is 1.5"),
-        (
-            {"gate": "soft"},
-            "adapter/mismatch",
-            "gate is 'soft'; allowed: scaled, probability, none",
-        ),
-        (
-            {"pooler": "mean"},
-            "adapter/mismatch",
-            "pooler is 'mean'; allowed: self-attention, average, max, last",
-        ),
+        ({"gate": "soft"}, "adapter/mismatch", "gate is 'soft'; allowed: scaled, probability, none"),
+        ({"pooler": "mean"}, "adapter/mismatch", "pooler is 'mean'; allowed: self-attention, average, max, last"),
         ({"expert": "ia3"}, "adapter/mismatch", "expert is 'ia3'; allowed: lora, dora"),
-        (
-            {"policy": "random"},
-            "adapter/mismatch",
-            "policy is 'random'; allowed: learned, fixed",
-        ),
-        (
-            {"accumulate": "float64"},
-            "adapter/mismatch",
-            "accumulate is 'float64'; allowed: base, float32",
-        ),
+        ({"policy": "random"}, "adapter/mismatch", "policy is 'random'; allowed: learned, fixed"),
+        ({"accumulate": "float64"}, "adapter/mismatch", "accumulate is 'float64'; allowed: base, float32"),
         ({"router_input": "normed"}, "adapter/mismatch", "router_input is 'normed'"),
-        (
-            {"lora_dropout": 1.0},
-            "adapter/mismatch",
-            "lora_dropout is 1.0; allowed: 0 to 0.9",
-        ),
+        ({"lora_dropout": 1.0}, "adapter/mismatch", "lora_dropout is 1.0; allowed: 0 to 0.9"),
         ({"lora_alpha": 0}, "adapter/mismatch", "lora_alpha is 0; it must be above 0"),
         ({"r": 0}, "adapter/mismatch", "r is 0"),
         ({"layers": []}, "adapter/mismatch", "layers is empty"),
@@ -272,24 +209,15 @@ def test_configs_that_are_not_ours(plan: dict[str, Any], changes: dict[str, Any]
 @pytest.mark.parametrize(
     ("changes", "pattern"),
     [
-        (
-            {"path": "model.layers.0"},
-            r"layers\[1\] \(model\.layers\.0\) is named twice",
-        ),
+        ({"path": "model.layers.0"}, r"layers\[1\] \(model\.layers\.0\) is named twice"),
         ({"path": ""}, r"layers\[1\]\.path is ''"),
         (
             {"activation": "tanh"},
             r"layers\[1\] \(model\.layers\.1\)\.activation is 'tanh'; allowed: rational, gelu, relu",
         ),
-        (
-            {"chosen": ["q"]},
-            r"layers\[1\] \(model\.layers\.1\)\.chosen is \['q'\]; with policy 'learned'",
-        ),
+        ({"chosen": ["q"]}, r"layers\[1\] \(model\.layers\.1\)\.chosen is \['q'\]; with policy 'learned'"),
         ({"experts": []}, r"layers\[1\] \(model\.layers\.1\)\.experts is empty"),
-        (
-            {"experts": [{"name": "q"}]},
-            r"\.experts\[0\] must have exactly the fields name, module",
-        ),
+        ({"experts": [{"name": "q"}]}, r"\.experts\[0\] must have exactly the fields name, module"),
     ],
 )
 def test_layers_that_contradict_themselves(plan: dict[str, Any], changes: dict[str, Any], pattern: str) -> None:
@@ -306,11 +234,7 @@ def test_layers_that_contradict_themselves(plan: dict[str, Any], changes: dict[s
         ("alpha", -1, r"experts\[3\]\.alpha is -1"),
         ("name", "o proj", r"experts\[3\]\.name is 'o proj'"),
         ("name", "q", "experts: the name 'q' is there twice"),
-        (
-            "module",
-            "self_attn.q_proj",
-            "experts: the module 'self_attn.q_proj' is there twice",
-        ),
+        ("module", "self_attn.q_proj", "experts: the module 'self_attn.q_proj' is there twice"),
     ],
 )
 def test_experts_that_contradict_themselves(plan: dict[str, Any], field: str, value: object, pattern: str) -> None:
@@ -322,19 +246,13 @@ def test_experts_that_contradict_themselves(plan: dict[str, Any], field: str, va
 @pytest.mark.parametrize(
     ("chosen", "pattern"),
     [
-        (
-            ["q", "w"],
-            r"layers\[1\] \(model\.layers\.1\)\.chosen names 'w', which is no expert there; it has q, k",
-        ),
+        (["q", "w"], r"layers\[1\] \(model\.layers\.1\)\.chosen names 'w', which is no expert there; it has q, k"),
         (["q", "q"], r"layers\[1\] .*\.chosen names 'q' twice"),
         ("q", r"layers\[1\] .*\.chosen is 'q'; with policy 'fixed' it must list"),
     ],
 )
 def test_fixed_tables_that_do_not_fit(
-    base: PreTrainedModel,
-    milora_plan: Callable[..., dict[str, Any]],
-    chosen: object,
-    pattern: str,
+    base: PreTrainedModel, milora_plan: Callable[..., dict[str, Any]], chosen: object, pattern: str
 ) -> None:
     plan = milora_plan(base, chosen=[["q"], [], ["down"]])
     plan["layers"][1]["chosen"] = chosen
@@ -348,10 +266,7 @@ def test_a_fixed_table_with_an_unknown_module(
     plan = milora_plan(base, chosen="all")
     plan["layers"][1]["experts"][0]["module"] = "self_attn.w_proj"
     plan["target_modules"].append("w_proj")
-    with refused(
-        "adapter/mismatch",
-        r"'default'.*model\.layers\.1\.self_attn\.w_proj: found no such module",
-    ):
+    with refused("adapter/mismatch", r"'default'.*model\.layers\.1\.self_attn\.w_proj: found no such module"):
         attach_adapter(base, plan, "default")
 
 
@@ -365,9 +280,7 @@ def test_what_trains(base: PreTrainedModel, plan: dict[str, Any], model: Any) ->
 
 
 def test_a_config_without_a_version_and_an_unknown_field_of_lora(
-    base: PreTrainedModel,
-    plan: dict[str, Any],
-    lora_plan: Callable[..., dict[str, Any]],
+    base: PreTrainedModel, plan: dict[str, Any], lora_plan: Callable[..., dict[str, Any]]
 ) -> None:
     with refused("adapter/unreadable", "no format_version"):
         build_config({name: value for name, value in plan.items() if name != "format_version"})

@@ -79,10 +79,7 @@ def test_route_is_a_boolean_mask_that_ignores_padding_and_answers(model: Any) ->
     labels = inputs["input_ids"].clone()
     labels[:, :8] = -100
     shortened = {name: value[:, :8] for name, value in inputs.items()}
-    assert torch.equal(
-        milora.route(model, {**inputs, "labels": labels}),
-        milora.route(model, shortened),
-    )
+    assert torch.equal(milora.route(model, {**inputs, "labels": labels}), milora.route(model, shortened))
 
 
 def test_labels_and_an_explicit_prompt_mean_the_same(model: Any) -> None:
@@ -128,10 +125,7 @@ def test_records_of_micro_batches_add_up(model: Any) -> None:
         with torch.no_grad(), context.record() as record:
             model(**{name: value[rows] for name, value in inputs.items()}, use_cache=False)
         parts.append(record)
-    counts = sum(
-        (part.first_choice_counts() for part in parts),
-        torch.zeros(3, 7, dtype=torch.long),
-    )
+    counts = sum((part.first_choice_counts() for part in parts), torch.zeros(3, 7, dtype=torch.long))
     assert torch.equal(counts, whole.first_choice_counts())
     assert counts.sum(dim=1).tolist() == [3, 3, 3]
     losses = [part.balance_loss(first_choice_share=counts / 3, num_prompts=3) for part in parts]
@@ -149,10 +143,7 @@ def test_a_record_keeps_the_prompts_of_generate(model: Any) -> None:
     with context_of(model).record() as record:
         model.generate(**inputs, max_new_tokens=5, do_sample=False)
     assert torch.allclose(record.gates, recorded(model, **inputs), atol=1e-6)
-    with (
-        pytest.raises(milora.MiloraError, match="Nothing was routed"),
-        context_of(model).record() as empty,
-    ):
+    with pytest.raises(milora.MiloraError, match="Nothing was routed"), context_of(model).record() as empty:
         _ = empty.gates
 
 
@@ -233,11 +224,7 @@ def test_a_fixed_policy_computes_its_own_experts_alone(
     with torch.no_grad(), context_of(model).record() as record:
         model.eval()(**batch())
     assert computed == [0, 6, 3]
-    assert record.chosen_counts().tolist() == [
-        [3, 0, 0, 0, 0, 0, 3],
-        [0, 0, 0, 3, 0, 0, 0],
-        [0] * 7,
-    ]
+    assert record.chosen_counts().tolist() == [[3, 0, 0, 0, 0, 0, 3], [0, 0, 0, 3, 0, 0, 0], [0] * 7]
     assert record.gates.unique().tolist() == [0, 1]
     assert record.num_prompts == 3
     assert record.balance_loss() is None
@@ -252,13 +239,7 @@ def test_prefill_and_training_do_not_read_tensors_to_the_host(model: Any, monkey
     for name in ("item", "tolist", "__bool__", "__int__", "__float__", "nonzero"):
         original = getattr(Tensor, name)
 
-        def noted(
-            self: Tensor,
-            *args: Any,
-            _name: str = name,
-            _original: Any = original,
-            **kwargs: Any,
-        ) -> Any:
+        def noted(self: Tensor, *args: Any, _name: str = name, _original: Any = original, **kwargs: Any) -> Any:
             reads.append(_name)
             return _original(self, *args, **kwargs)
 
@@ -295,10 +276,7 @@ def test_the_model_moves_to_other_dtypes_and_through_pickle(model: Any) -> None:
         expected = model(**inputs).logits
         copied = pickle.loads(pickle.dumps(model))
         assert torch.equal(copied(**inputs).logits, expected)
-        assert torch.equal(
-            copied.generate(**inputs, max_new_tokens=3),
-            model.generate(**inputs, max_new_tokens=3),
-        )
+        assert torch.equal(copied.generate(**inputs, max_new_tokens=3), model.generate(**inputs, max_new_tokens=3))
         real = inputs["attention_mask"].bool()
         assert torch.allclose(copied.double()(**inputs).logits[real], expected.double()[real], atol=1e-4)
         copied.to(torch.bfloat16)

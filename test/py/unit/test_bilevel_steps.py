@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from milora.checkpoint import attach_adapter
+from milora.checkpoint.attach import Trains
 from milora.data import Dataset, TokenRow, collate
 from milora.models import answer_logits
 from milora.routing.context import routing_context
@@ -24,7 +25,7 @@ TRAIN, DEV = [0, 1, 2, 3, 4], [5, 6, 7]
 def start(tiny_model, milora_plan, randomize):
     """``start(dtype=..., plan={...}, trains="router", **settings)`` gives a training session."""
 
-    def build(dtype=torch.float32, plan: dict[str, Any] | None = None, trains="all", **settings: Any):
+    def build(dtype=torch.float32, plan: dict[str, Any] | None = None, trains: Trains = "all", **settings: Any):
         base = tiny_model("llama").to(dtype).requires_grad_(False)
         model = attach_adapter(base, milora_plan(base, **(plan or {})), "tuned", trains=trains)
         randomize(model, "tuned", scale=0.1)

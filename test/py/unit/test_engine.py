@@ -9,14 +9,7 @@ import torch
 from torch.nn import functional
 
 from milora.data import Prompt, TextEncoder, TextRow, build_dataset
-from milora.engine import (
-    AdapterHost,
-    GenerationRequest,
-    GenerationSettings,
-    ScoringRow,
-    generate,
-    score_choices,
-)
+from milora.engine import AdapterHost, GenerationRequest, GenerationSettings, ScoringRow, generate, score_choices
 from milora.errors import CancelledError, MiloraError
 from milora.models import choose_placement, open_model, resolve_source
 from milora.training import TrainingSession, TrainingSettings
@@ -47,12 +40,7 @@ class World:
         asked = [ScoringRow(Prompt(prompt), tuple(choices)) for prompt, choices in rows]
         with self.host.use(adapter) as active:
             return score_choices(
-                active,
-                self.encoder,
-                asked,
-                micro_batch=micro_batch,
-                max_length=256,
-                on_step=lambda done, total: None,
+                active, self.encoder, asked, micro_batch=micro_batch, max_length=256, on_step=lambda done, total: None
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, get_args
 
 import pytest
@@ -226,6 +227,28 @@ def test_data_loss_is_the_sum_over_rows(start, random_dataset, silent):
     assert whole.routing.balance == pytest.approx(other.balance, rel=1e-5)
     session.step(dataset, ALL, 0.0, "weights")
     assert session.figures()[0].balance == pytest.approx(whole.routing.balance, rel=1e-5)
+
+
+def test_dev_perplexity_is_that_of_all_tokens_and_no_mean_of_batches(start, random_dataset, silent):
+    """Trap 8, the part of this side: sums that add up over chunks of any size."""
+    session = start()
+    # One long answer and many short ones: a mean of batches would weigh them alike.
+    dataset = random_dataset([(6, 40), *[(4, 1)] * 7])
+    context = routing_context(session.model)
+
+    def loss(rows, micro_batch=1):
+        return data_loss(
+            session.model, dataset, rows, context=context, micro_batch=micro_batch, pad_id=0, on_step=silent
+        )
+
+    whole = loss(range(8))
+    chunks = [loss([0]), loss(range(1, 5)), loss(range(5, 8))]
+    assert sum(chunk.nll for chunk in chunks) == pytest.approx(whole.nll, rel=1e-6)
+    assert sum(chunk.answer_tokens for chunk in chunks) == whole.answer_tokens == 47
+    perplexity = math.exp(whole.nll / whole.answer_tokens)
+    means = [math.exp(chunk.nll / chunk.answer_tokens) for chunk in chunks]
+    assert abs(sum(means) / 3 - perplexity) > 0.1 * perplexity
+    assert loss(range(8), 8).nll == pytest.approx(whole.nll, rel=1e-6)
 
 
 def test_data_loss_of_rows_without_answers_is_zero_over_zero(start, silent):
