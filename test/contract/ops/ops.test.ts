@@ -1,13 +1,9 @@
-import { execFile } from "node:child_process";
-import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { OpInput, OpOutput } from "../../../ts/backend/backend.js";
 import { openBackend, type PythonBackend } from "../../../ts/bridge/index.js";
 import { failureOf, testPython } from "../../fixtures/bridge/support.js";
+import { makeCheckpoint, planOf } from "./support.js";
 
 /** Every operation through the bridge, on a tiny checkpoint; `call` holds each output to its schema. */
 
@@ -15,46 +11,8 @@ let backend: PythonBackend;
 let folder: string;
 const at = (...parts: readonly string[]): string => join(folder, ...parts);
 
-type Description = OpOutput<"describeModel">;
-
-const planOf = (described: Description): OpInput<"attachAdapter">["config"] => ({
-  peft_type: "MILORA_PROMPT",
-  task_type: "CAUSAL_LM",
-  base_model_name_or_path: described.model,
-  inference_mode: true,
-  format_version: 1,
-  requires: "milora",
-  r: 4,
-  lora_alpha: 4,
-  lora_dropout: 0,
-  target_modules: [...new Set(described.layers.flatMap(({ linears }) => linears.map(({ name }) => lastPart(name))))],
-  top_k: 2,
-  pooler: "self-attention",
-  activation: "rational",
-  gate: "scaled",
-  router_input: "normalized",
-  hidden_size: described.hiddenSize,
-  layers: described.layers.map(({ path, linears }) => ({
-    path,
-    experts: linears.map(({ name, inFeatures, outFeatures }) => ({
-      name: lastPart(name),
-      module: name,
-      in_features: inFeatures,
-      out_features: outFeatures,
-      rank: 4,
-      alpha: 4,
-    })),
-  })),
-});
-
-const lastPart = (path: string): string => path.slice(path.lastIndexOf(".") + 1);
-
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "milora-ops-"));
-  const program = fileURLToPath(new URL("make_checkpoint.py", import.meta.url));
-  await promisify(execFile)(testPython(), [program, at("model")], { timeout: 120_000 });
-  const rows = ["one", "two", "three"].map((answer) => JSON.stringify({ prompt: `Say ${answer}: `, answer }));
-  await writeFile(at("rows.jsonl"), rows.join("\n"));
+  folder = await makeCheckpoint();
   backend = await openBackend({ python: testPython() });
 });
 afterAll(async () => {
