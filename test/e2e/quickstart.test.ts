@@ -15,9 +15,12 @@ const figures = z.object({
   examples: z.array(z.object({ prompt: z.string(), text: z.string() })).length(3),
 });
 
+/** It takes five minutes on two free cores, more where they are shared. */
+const wanted = process.env["MILORA_TEST_QUICKSTART"] === "1";
+
 describe("milora quickstart", () => {
-  it(
-    "teaches the real model the built-in task: from under 10 % to at least 95 % on unseen requests",
+  it.skipIf(!wanted)(
+    "teaches the real model the built-in task: from under 10 % to at least 95 % (MILORA_TEST_QUICKSTART=1 runs it)",
     async () => {
       const out = join(await temporaryFolder(), "quickstart");
       const result = await runProgram(["quickstart", "--out", out, "--json"], { timeout: 25 * minutes });
