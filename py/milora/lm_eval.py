@@ -1,9 +1,9 @@
 """lm-evaluation-harness with MiLoRA adapters: its model ``milora``, registered by ``import milora.lm_eval``.
 
 The harness' own model ``hf`` passes no prompt boundary to the model, so that routers would look at continuation and
-padding too. ``python -m milora.lm_eval …`` is the harness' command line with this model beside its own::
+padding too. ``python -m milora.run lm_eval …`` is the harness' command line with this model beside its own::
 
-    python -m milora.lm_eval --model milora --model_args pretrained=BASE,peft=ADAPTER --tasks arc_easy
+    python -m milora.run lm_eval --model milora --model_args pretrained=BASE,peft=ADAPTER --tasks arc_easy
 
 Shapes: B rows, T tokens, V vocabulary, N continuation tokens of all rows.
 """

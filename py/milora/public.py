@@ -15,27 +15,44 @@ from milora.checkpoint import attach_adapter, read_adapter, save_adapter
 from milora.errors import MiloraError
 from milora.routing.context import routing_context
 from milora.routing.prompt import IGNORED_LABEL
+from milora.tuners.milora import MiloraConfig
 
 
 def attach(
-    model: PreTrainedModel | PeftModel, config: Mapping[str, Any], name: str = "default", seed: int = 0
+    model: PreTrainedModel | PeftModel, config: Mapping[str, Any] | MiloraConfig, name: str = "default", seed: int = 0
 ) -> PeftModel:
     """Attaches a new adapter, to be trained, and makes it the active one.
 
     Args:
         model: A causal language model, or one with adapters of the same method.
-        config: The fields of ``adapter_config.json``, such as :func:`milora.plan` gives.
-        name: The adapter's name in this model.
-        seed: Decides its weights, the same on every device.
+        config: The fields of ``adapter_config.json``, such as :func:`milora.plan` gives, or them as a MiloraConfig.
+            It is copied.
+        name: The adapter's name in this model; no component of a module's path.
+        seed: Decides its weights, the same on every device. The update is zero until it trains.
+
+    Returns:
+        The model with the adapter; where ``model`` already was a PeftModel, the same object.
 
     Raises:
-        MiloraError: ``adapter/bad-name``, ``adapter/mismatch``, ``adapter/unreadable``, ``adapter/unsupported``.
+        MiloraError: ``adapter/bad-name``, ``adapter/mismatch``, ``adapter/unreadable``, ``adapter/unsupported``. The
+            model is then as it was.
     """
-    return attach_adapter(model, dict(config), name, seed=seed)
+    fields = config.to_dict() if isinstance(config, MiloraConfig) else config
+    return attach_adapter(model, dict(fields), name, seed=seed)
 
 
 def load(model: PreTrainedModel | PeftModel, folder: str | Path, name: str = "default") -> PeftModel:
-    """Loads an adapter's folder into a model, for inference; everything must fit exactly.
+    """Loads an adapter's folder into a model, for inference, and makes it the active one.
+
+    Every tensor of the adapter must be there, with its shape, and no other: PEFT's own loading is silent about it.
+
+    Args:
+        model: The causal language model that the adapter was made for, or one with adapters of the same method.
+        folder: What :func:`save` or PEFT's ``save_pretrained`` wrote.
+        name: The adapter's name in this model; no component of a module's path.
+
+    Returns:
+        The model with the adapter; where ``model`` already was a PeftModel, the same object.
 
     Raises:
         MiloraError: ``adapter/not-found``, ``adapter/unreadable``, ``adapter/mismatch``, ``adapter/bad-name``.
@@ -45,12 +62,19 @@ def load(model: PreTrainedModel | PeftModel, folder: str | Path, name: str = "de
 
 
 def save(model: PeftModel, folder: str | Path, name: str = "default") -> None:
-    """Saves an adapter's folder, whole or not at all."""
+    """Saves an adapter's folder, whole or not at all: config, weights in safetensors and a model card.
+
+    Raises:
+        MiloraError: ``adapter/not-found`` for another name, ``run/disk`` where the folder cannot be written.
+    """
     save_adapter(model, name, folder)
 
 
 def route(model: PeftModel | PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
     """Which experts each prompt activates: booleans, [prompt, layer, expert], on the CPU.
+
+    Layers and experts are in the order of the config's ``layers``. Each layer's router (arXiv 2410.18035) decides
+    once a prompt, by the prompt's tokens only.
 
     Args:
         model: A model with an active MiLoRA adapter.

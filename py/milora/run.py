@@ -1,12 +1,13 @@
 """``python -m milora.run <module or script> args…``: runs a program that does not import milora as if it did.
 
-Adapters of type ``MILORA_PROMPT`` load in it as any PEFT adapter. ``__main__``, ``sys.argv``, ``sys.path``, the exit
-code and tracebacks are those of the program run directly.
+Adapters of type ``MILORA_PROMPT`` load in it as any PEFT adapter, and lm-evaluation-harness has the model ``milora``.
+``__main__``, ``sys.argv``, ``sys.path``, the exit code and tracebacks are those of the program run directly.
 """
 
 from __future__ import annotations
 
 import builtins
+import importlib
 import importlib.util
 import os
 import runpy
@@ -20,6 +21,7 @@ from milora.tuners import register
 
 _USAGE = "usage: python -m milora.run <module or script> [arguments …]"
 _NO_SOURCE = (".pyc", ".pyz", ".zip")
+_HARNESS = ("lm_eval", "lm-eval")
 _RUNNERS = (__file__, runpy.__file__, "<frozen runpy>")
 
 
@@ -57,6 +59,8 @@ def _run_script(target: str) -> None:
     # With -P or PYTHONSAFEPATH Python put nothing there, so nothing is to be replaced.
     if not sys.flags.safe_path:
         sys.path[0] = str(path.resolve().parent)
+    if path.name in _HARNESS:
+        _register_harness_model()
     # Not by runpy, whose __file__ would be as relative as sys.argv[0], and whose __main__ ends before threads do.
     file = str(path.absolute())
     module = ModuleType("__main__")
@@ -75,7 +79,14 @@ def _run_module(target: str) -> None:
         found = False
     if not found:
         raise _refused(f"No module named {target}", 1)
+    if target.partition(".")[0] in _HARNESS:
+        _register_harness_model()
     runpy.run_module(target, run_name="__main__", alter_sys=True)
+
+
+def _register_harness_model() -> None:
+    # The harness knows only the models of its own process, and looks for no plugins.
+    importlib.import_module("milora.lm_eval")
 
 
 def _refused(message: str, code: int) -> SystemExit:

@@ -99,7 +99,6 @@ def test_twenty_steps_equal_ours(adapted, trainer_of, token_rows, accumulated):
     ours = by_session(adapted(), token_rows, BATCH, batch)
     model = adapted()
     trainer_of(model, options={"balance": BALANCE}, gradient_accumulation_steps=accumulated).train()
-    print("DIFF", accumulated, difference(parameters(model), ours))
     assert difference(parameters(model), ours) <= 1e-6
     assert difference(start, ours) > 0.05
 

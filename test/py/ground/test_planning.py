@@ -16,6 +16,7 @@ import milora
 from milora.errors import MiloraError
 from milora.server.call import Call
 from milora.server.ops.model import describe_model
+from milora.tuners import build_config
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -101,6 +102,18 @@ def test_attach_is_new_trainable_and_seeded(tiny_model):
     assert first
     assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
     assert not all(torch.equal(one, two) for one, two in zip(first, other, strict=True))
+
+
+def test_attach_takes_a_config_object(tiny_model):
+    plan = milora.plan(tiny_model("llama"), rank=4)
+    config = build_config(plan)
+    assert isinstance(config, milora.MiloraConfig)
+    before = config.to_dict()
+    by_object, by_fields = milora.attach(tiny_model("llama"), config), milora.attach(tiny_model("llama"), plan)
+    assert by_object.peft_config["default"] == by_fields.peft_config["default"]
+    pairs = zip(by_object.named_parameters(), by_fields.named_parameters(), strict=True)
+    assert all(one[0] == two[0] and torch.equal(one[1], two[1]) for one, two in pairs)
+    assert config.to_dict() == before
 
 
 @pytest.mark.parametrize(
