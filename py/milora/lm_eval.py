@@ -22,7 +22,7 @@ from tqdm import tqdm
 from milora.data import Batch, TokenRow, collate
 from milora.errors import MiloraError
 from milora.routing.context import RoutingContext, routing_context
-from milora.tuners.milora import MiloraConfig
+from milora.tuners.methods import hooks_of
 
 try:
     from lm_eval.api.registry import register_model  # pyright: ignore[reportMissingImports]
@@ -99,9 +99,9 @@ class MiloraLM(_Harness):
 
     def _deciding_context(self) -> RoutingContext | None:
         """The routing context of a model with an adapter whose routers decide by the prompt."""
-        configs = getattr(self.model, "peft_config", {}).values()
-        learned = any(isinstance(config, MiloraConfig) and config.policy == "learned" for config in configs)
-        return routing_context(self.model) if learned else None
+        configs = getattr(self.model, "peft_config", {})
+        reads_prompt = any(hooks_of(self.model, name).reads_prompt(config) for name, config in configs.items())
+        return routing_context(self.model) if reads_prompt else None
 
     def _batch_sizes(self, num_requests: int, override: int | None) -> dict[str, Any]:
         """The harness' options for a fixed batch size, or for one found by trial (``auto``)."""

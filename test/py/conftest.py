@@ -69,6 +69,8 @@ _FUSED_MODULES = {
     "down": "mlp.down_proj",
 }
 
+_BLOCKS = {"attention": "self_attn", "ffn": "mlp"}
+
 FAMILIES = tuple(_BUILDERS)
 
 
@@ -175,6 +177,44 @@ def lora_config(model: PreTrainedModel, *, rank: int = 4) -> dict[str, Any]:
     }
 
 
+def planned_config(model: PreTrainedModel, peft_type: str, *, only: Sequence[str], **settings: Any) -> dict[str, Any]:
+    """The plan of a method of ours on a tiny model.
+
+    Args:
+        model: The base.
+        peft_type: The method's type.
+        only: Names of the adapted modules, split or fused; or blocks: ``attention``, ``ffn``.
+        settings: The method's fields; a dictionary ``place`` holds what every place has besides its name and size.
+    """
+    place = settings.pop("place", {})
+    modules = _FUSED_MODULES if model.config.model_type == "phi3" else _SPLIT_MODULES
+    modules = {name: module for name, module in {**modules, **_BLOCKS}.items() if name in only}
+    layers = []
+    for index in range(model.config.num_hidden_layers):
+        path = f"model.layers.{index}"
+        places = []
+        for name, module in modules.items():
+            target = model.get_submodule(f"{path}.{module}")
+            width = model.config.hidden_size
+            sizes = {"in_features": width, "out_features": width}
+            if isinstance(target, torch.nn.Linear):
+                sizes = {"in_features": target.in_features, "out_features": target.out_features}
+            places.append({"name": name, "module": module, **sizes, **place})
+        layers.append({"path": path, "modules": places})
+    return {
+        "peft_type": peft_type,
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": "",
+        "inference_mode": True,
+        "format_version": 1,
+        "requires": "milora",
+        **settings,
+        "target_modules": [module.rpartition(".")[2] for module in modules.values()],
+        "hidden_size": model.config.hidden_size,
+        "layers": layers,
+    }
+
+
 def randomize_adapter(model: torch.nn.Module, adapter: str, seed: int = 0, scale: float = 0.3) -> None:
     """Moves every parameter of an adapter off its start, so that outputs differ from the base model's."""
     from milora.tuners import split_parameters
@@ -206,6 +246,12 @@ def milora_plan() -> Callable[..., dict[str, Any]]:
 def lora_plan() -> Callable[..., dict[str, Any]]:
     """:func:`lora_config`: ``lora_plan(model)``."""
     return lora_config
+
+
+@pytest.fixture
+def planned() -> Callable[..., dict[str, Any]]:
+    """:func:`planned_config`: ``planned(model, "MILORA_BITFIT", only=["q"], vector=8)``."""
+    return planned_config
 
 
 @pytest.fixture

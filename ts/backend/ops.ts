@@ -174,10 +174,16 @@ export const ops = {
   },
   /** One AdamW step on Ω (all that trains but the activations' coefficients); returns at once on a GPU. */
   weightsStep: {
-    input: z.object({ data: z.string(), rows: rowIndices, learningRate: z.number().nonnegative() }),
+    input: z.object({
+      data: z.string(),
+      rows: rowIndices,
+      learningRate: z.number().nonnegative(),
+      /** For a method with a budget schedule (AdaLoRA): the step of it, from 1; null for all others. */
+      budgetStep: z.int().min(1).nullable().default(null),
+    }),
     output: z.object({}),
   },
-  /** One AdamW step on Θ (the learned activations' coefficients). */
+  /** One AdamW step on Θ: learned activations' coefficients, or what a search decides by. */
   activationStep: {
     input: z.object({
       data: z.string(),
@@ -192,6 +198,13 @@ export const ops = {
     output: z.object({}),
   },
   /** The figures of every step since the last call, oldest first. */
+  /** One step of a search: drops the weakest candidate of each place; gives how many are left there at most. */
+  pruneCandidates: { input: z.object({ adapter: adapterName }), output: z.object({ left: count }) },
+  /** What a search found: the `adapter_config.json` of the kept candidates alone, to be attached and trained anew. */
+  discretise: {
+    input: z.object({ adapter: adapterName }),
+    output: z.object({ config: z.record(z.string(), z.unknown()) }),
+  },
   trainingFigures: { input: z.object({}), output: z.object({ steps: z.array(stepFigures) }) },
   saveTraining: { input: z.object({ folder: z.string() }), output: z.object({ bytes: count }) },
   loadTraining: { input: z.object({ folder: z.string() }), output: z.object({}) },

@@ -1,9 +1,10 @@
 import { selectModules, targetModules } from "../graph/adapted-modules.js";
 import type { ModelGraph } from "../graph/model-graph.js";
-import { activatedCount, countByModule, loraSize, type ParameterCount } from "../graph/parameter-count.js";
+import { loraSize, type ParameterCount } from "../graph/parameter-count.js";
 import type { LoraAdapterConfig } from "../spec/adapter-config.js";
 import type { LoraMethod } from "../spec/adapters/lora.js";
 import type { MethodDefinition } from "./method.js";
+import { countOf } from "./planned.js";
 import { rankOf } from "./ranks.js";
 
 /** PEFT's patterns for modules whose rank is not the method's: last component of the path → rank. */
@@ -34,24 +35,8 @@ const plan = (whole: ModelGraph, method: LoraMethod): LoraAdapterConfig => {
   };
 };
 
-const count = (graph: ModelGraph, method: LoraMethod): ParameterCount => {
-  const adapted = selectModules(graph, method.modules);
-  const sizes = adapted.layers.map((layer) =>
-    layer.modules.map((module) => loraSize(module, rankOf(method, module.name))),
-  );
-  const adapter = sizes.flat().reduce((total, size) => total + size, 0);
-  const activated = activatedCount(sizes, Number.MAX_SAFE_INTEGER);
-  return {
-    trainable: adapter,
-    adapter,
-    routers: 0,
-    routerParts: {},
-    adapterAndProjection: adapter,
-    activated,
-    activatedWithProjection: activated,
-    modules: countByModule(adapted, (module) => loraSize(module, rankOf(method, module.name))),
-  };
-};
+const count = (graph: ModelGraph, method: LoraMethod): ParameterCount =>
+  countOf(selectModules(graph, method.modules), (module) => loraSize(module, rankOf(method, module.name)));
 
 /** LoRA (Hu et al. 2021), PEFT's own class. */
 export const lora: MethodDefinition<"lora"> = {

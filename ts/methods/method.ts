@@ -2,6 +2,7 @@ import type { ModelGraph } from "../graph/model-graph.js";
 import type { ParameterCount } from "../graph/parameter-count.js";
 import type { AdapterConfig } from "../spec/adapter-config.js";
 import type { Method, MethodKind } from "../spec/method.js";
+import type { TrainingPlan } from "./phase.js";
 
 /** What a method can do; a request for anything else is refused before any work. */
 export interface MethodCapabilities {
@@ -23,4 +24,10 @@ export interface MethodDefinition<Kind extends MethodKind = MethodKind> {
   readonly count: (graph: ModelGraph, method: Extract<Method, { kind: Kind }>) => ParameterCount;
   /** Weight of the balance loss; 0 for a method without routers. */
   readonly balance: (method: Extract<Method, { kind: Kind }>) => number;
+  /** How a training of `totalSteps` runs; one plain phase by default. */
+  readonly training?: (options: {
+    readonly config: AdapterConfig;
+    readonly method: Extract<Method, { kind: Kind }>;
+    readonly totalSteps: number;
+  }) => TrainingPlan<AdapterConfig>;
 }

@@ -2,10 +2,12 @@ import type { ModelGraph } from "../graph/model-graph.js";
 import type { ParameterCount } from "../graph/parameter-count.js";
 import type { AdapterConfig } from "../spec/adapter-config.js";
 import type { Method, MethodKind } from "../spec/method.js";
+import { bitfit } from "./bitfit.js";
 import { lora } from "./lora.js";
 import type { MethodCapabilities, MethodDefinition } from "./method.js";
 import { midora } from "./midora.js";
 import { milora } from "./milora.js";
+import { plainTraining, type TrainingPlan } from "./phase.js";
 
 /** A method with its settings, resolved against one model. */
 export interface ResolvedMethod {
@@ -16,6 +18,8 @@ export interface ResolvedMethod {
   readonly count: ParameterCount;
   /** Weight of the balance loss. */
   readonly balance: number;
+  /** How a training of so many steps runs. */
+  readonly training: (totalSteps: number) => TrainingPlan<AdapterConfig>;
 }
 
 const resolveWith = <Kind extends MethodKind>(
@@ -26,12 +30,15 @@ const resolveWith = <Kind extends MethodKind>(
   const count = definition.count(graph, method);
   // With fixed activations, or no router at all, there is no Θ to train.
   const bilevel = definition.capabilities.bilevel && (count.routerParts["activation"] ?? 0) > 0;
+  const config = definition.plan(graph, method);
   return {
     label: definition.label,
     capabilities: { ...definition.capabilities, bilevel },
-    config: definition.plan(graph, method),
+    config,
     count,
     balance: definition.balance(method),
+    training: (totalSteps) =>
+      definition.training?.({ config, method, totalSteps }) ?? plainTraining(config, totalSteps),
   };
 };
 
@@ -44,5 +51,7 @@ export const resolveMethod = (graph: ModelGraph, method: Method): ResolvedMethod
       return resolveWith(midora, graph, method);
     case "lora":
       return resolveWith(lora, graph, method);
+    case "bitfit":
+      return resolveWith(bitfit, graph, method);
   }
 };

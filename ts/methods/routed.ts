@@ -3,8 +3,9 @@ import { selectModules, targetModules } from "../graph/adapted-modules.js";
 import type { GraphModule, ModelGraph } from "../graph/model-graph.js";
 import { activatedCount, countByModule, loraSize, type ParameterCount } from "../graph/parameter-count.js";
 import { resolvePolicy, type PolicyTable } from "../graph/policy.js";
-import { adapterFormatVersion, type MiloraAdapterConfig } from "../spec/adapter-config.js";
+import type { MiloraAdapterConfig } from "../spec/adapter-config.js";
 import type { MidoraMethod, MiloraMethod } from "../spec/adapters/milora.js";
+import { headerOf, placeOf } from "./planned.js";
 import { rankOf } from "./ranks.js";
 
 /** MiLoRA and MiDoRA: the same routing over other experts. */
@@ -61,17 +62,13 @@ const isLearned = (method: RoutedMethod): boolean => method.policy.kind === "lea
 export const planRouted = (whole: ModelGraph, method: RoutedMethod): MiloraAdapterConfig => {
   const { graph, table, activations } = resolve(whole, method);
   const experts = (modules: readonly GraphModule[]) =>
-    modules.map(({ name, module, inFeatures, outFeatures }) => {
-      const rank = rankOf(method, name);
-      return { name, module, in_features: inFeatures, out_features: outFeatures, rank, alpha: method.alpha ?? rank };
+    modules.map((module) => {
+      const rank = rankOf(method, module.name);
+      return { ...placeOf(module), rank, alpha: method.alpha ?? rank };
     });
   return {
     peft_type: "MILORA_PROMPT",
-    task_type: "CAUSAL_LM",
-    base_model_name_or_path: graph.location,
-    inference_mode: true,
-    format_version: adapterFormatVersion,
-    requires: "milora",
+    ...headerOf(graph),
     expert: method.kind === "midora" ? "dora" : "lora",
     policy: isLearned(method) ? "learned" : "fixed",
     r: method.rank,

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import type { BitfitAdapterConfig } from "./adapters/bitfit.js";
+import { plannedHeader, plannedModule } from "./adapters/planned.js";
 import { expertName } from "./roles.js";
 
 /**
@@ -7,11 +9,7 @@ import { expertName } from "./roles.js";
  */
 
 const expert = z.strictObject({
-  name: expertName,
-  /** Path of the linear module inside the layer. */
-  module: z.string().min(1),
-  in_features: z.int().min(1),
-  out_features: z.int().min(1),
+  ...plannedModule,
   rank: z.int().min(1),
   alpha: z.number().positive(),
 });
@@ -26,16 +24,9 @@ const plannedLayer = z.strictObject({
   experts: z.array(expert).min(1),
 });
 
-/** The format of a MiLoRA adapter that this package writes and reads. */
-export const adapterFormatVersion = 1;
-
 export const miloraAdapterConfig = z.object({
   peft_type: z.literal("MILORA_PROMPT"),
-  task_type: z.literal("CAUSAL_LM"),
-  base_model_name_or_path: z.string(),
-  inference_mode: z.boolean().default(true),
-  format_version: z.int().min(1),
-  requires: z.literal("milora").default("milora"),
+  ...plannedHeader,
   r: z.int().min(1),
   lora_alpha: z.number().positive(),
   lora_dropout: z.number().min(0).max(0.9),
@@ -73,4 +64,6 @@ export const loraAdapterConfig = z.object({
 
 export type MiloraAdapterConfig = z.output<typeof miloraAdapterConfig>;
 export type LoraAdapterConfig = z.output<typeof loraAdapterConfig>;
-export type AdapterConfig = MiloraAdapterConfig | LoraAdapterConfig;
+
+/** The config of any method's adapter: the plan of a run. */
+export type AdapterConfig = MiloraAdapterConfig | LoraAdapterConfig | BitfitAdapterConfig;

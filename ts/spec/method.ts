@@ -1,9 +1,10 @@
 import { z } from "zod";
+import { bitfitMethod } from "./adapters/bitfit.js";
 import { loraMethod } from "./adapters/lora.js";
 import { midoraMethod, miloraMethod } from "./adapters/milora.js";
 
 /** A fine-tuning method with its settings, told apart by `kind`. */
-export const methodSchema = z.discriminatedUnion("kind", [miloraMethod, midoraMethod, loraMethod]);
+export const methodSchema = z.discriminatedUnion("kind", [miloraMethod, midoraMethod, loraMethod, bitfitMethod]);
 
 export type Method = z.output<typeof methodSchema>;
 export type MethodInput = z.input<typeof methodSchema>;

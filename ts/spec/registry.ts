@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { loraAdapterConfig, miloraAdapterConfig } from "./adapter-config.js";
+import { bitfitAdapterConfig } from "./adapters/bitfit.js";
 import { dataSchema } from "./data.js";
 import { methodSchema } from "./method.js";
 import { runSchema } from "./run.js";
@@ -13,4 +14,5 @@ export const specSchemas = {
   train: trainSchema,
   "milora-adapter-config": miloraAdapterConfig,
   "lora-adapter-config": loraAdapterConfig,
+  "bitfit-adapter-config": bitfitAdapterConfig,
 } as const satisfies Record<string, z.ZodType>;

@@ -16,7 +16,7 @@ from torch import Tensor
 from milora.errors import MiloraError
 from milora.models.atomic_folder import atomic_folder
 from milora.tuners.build import build_config
-from milora.tuners.milora import PEFT_TYPE_NAME
+from milora.tuners.methods import method_of
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -57,9 +57,10 @@ def adapter_config(model: PeftModel, adapter: str) -> dict[str, Any]:
     fields["inference_mode"] = True
     plain = {key: _plain(value) for key, value in fields.items() if key not in _LEFT_OUT}
     first = [key for key in _FIRST_FIELDS if key in plain]
-    # MiLoRA's fields keep the order of the plan; PEFT's own configs are sorted, their order is PEFT's affair.
-    rest = [key for key in plain if key not in first]
-    return {key: plain[key] for key in (*first, *(rest if "format_version" in plain else sorted(rest)))}
+    # Our methods' fields keep their order, the long plan last; the order of PEFT's own configs is PEFT's affair.
+    last = [key for key in ("layers",) if key in plain]
+    rest = [key for key in plain if key not in (*first, *last)]
+    return {key: plain[key] for key in (*first, *(rest if "format_version" in plain else sorted(rest)), *last)}
 
 
 def save_adapter(model: PeftModel, adapter: str, folder: str | Path) -> int:
@@ -159,17 +160,18 @@ def _plain(value: Any) -> Any:
 
 def _readme(config: dict[str, Any], folder_name: str) -> str:
     base = config.get("base_model_name_or_path") or "the-base-model"
-    routed = config["peft_type"] == PEFT_TYPE_NAME
+    method = method_of(config["peft_type"])
+    ours = method.tuner is not None
     return _README.format(
         base=f"base_model: {json.dumps(base)}\n",
         base_literal=json.dumps(base),
         folder_literal=json.dumps(folder_name),
-        method=("MiDoRA" if config.get("expert") == "dora" else "MiLoRA") if routed else "LoRA",
-        imports="import milora  # registers the adapter's type with PEFT\n" if routed else "",
+        method=method.hooks.label_of(build_config(config)),
+        imports="import milora  # registers the adapter's type with PEFT\n" if ours else "",
         requires=(
             "It needs the Python package `milora`: import it before loading the adapter, or PEFT stops with "
-            f"`KeyError: '{PEFT_TYPE_NAME}'`."
-            if routed
+            f"`KeyError: '{config['peft_type']}'`."
+            if ours
             else "It loads with PEFT alone."
         ),
     )

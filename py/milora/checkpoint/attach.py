@@ -7,18 +7,18 @@ from typing import Any, Literal
 import torch
 from peft import PeftModel, get_peft_model
 from peft.config import PeftConfig
+from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
 from peft.tuners.tuners_utils import BaseTuner
-from peft.utils import set_peft_model_state_dict
+from peft.utils import PeftType, set_peft_model_state_dict
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from milora.checkpoint.adapter import adapter_tensors
 from milora.errors import MiloraError
+from milora.tuners.base import PlannedConfig, check_plan
 from milora.tuners.build import build_config
-from milora.tuners.milora import MiloraConfig
-from milora.tuners.milora.plan import check_plan
+from milora.tuners.milora import MiloraConfig, freeze_experts
 from milora.tuners.names import check_adapter_name
-from milora.tuners.parameters import freeze_experts
 
 _SHOWN_KEYS = 3
 
@@ -60,10 +60,10 @@ def attach_adapter(
     peft_config.inference_mode = not trainable
     base_name = peft_config.base_model_name_or_path
     existing = list(model.peft_config) if isinstance(model, PeftModel) else []
-    check_adapter_name(model, name, existing)
+    check_adapter_name(model, name, PEFT_TYPE_TO_PREFIX_MAPPING[PeftType(peft_config.peft_type)], existing)
     if isinstance(model, PeftModel):
         _check_same_method(model, peft_config)
-    if isinstance(peft_config, MiloraConfig):
+    if isinstance(peft_config, PlannedConfig):
         # The tuner checks too, but PEFT has by then put this model's own name into the config.
         base = model.get_base_model() if isinstance(model, PeftModel) else model
         check_plan(base, name, peft_config, made_for=base_name)

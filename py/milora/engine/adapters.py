@@ -18,13 +18,18 @@ from milora.checkpoint.adapter import adapter_tensors
 from milora.checkpoint.attach import Trains
 from milora.errors import MiloraError
 from milora.routing.context import RoutingContext, routing_context
+from milora.tuners.methods import hooks_of
 
 
 @dataclass(frozen=True)
 class ActiveModel:
-    """The model to call; ``routing`` is set where the active adapter routes."""
+    """The model to call; ``context`` is set where the active adapter must know the prompt.
+
+    ``routing`` is the same context where the adapter routes prompts, so that there is something to record.
+    """
 
     model: PreTrainedModel | PeftModel
+    context: RoutingContext | None
     routing: RoutingContext | None
 
 
@@ -143,12 +148,14 @@ class AdapterHost:
         self.check(name)
         if name is not None:
             model = self._bring_in(name)
-            yield ActiveModel(model, routing_context(model))
+            context = routing_context(model)
+            records = hooks_of(model, name).records_prompts(model.peft_config[name])
+            yield ActiveModel(model, context, context if records else None)
         elif self._peft is None:
-            yield ActiveModel(self._base, None)
+            yield ActiveModel(self._base, None, None)
         else:
             with self._peft.disable_adapter():
-                yield ActiveModel(self._peft, None)
+                yield ActiveModel(self._peft, None, None)
 
     def _add(
         self,

@@ -17,6 +17,7 @@ from milora.data import Prompt
 from milora.engine.adapters import AdapterHost
 from milora.errors import MiloraError
 from milora.routing.context import RoutingContext
+from milora.tuners.milora import PEFT_TYPE_NAME
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,13 @@ def check_routing(host: AdapterHost, requests: Sequence[GenerationRequest]) -> N
 
 def has_routers(config: dict[str, Any]) -> bool:
     """Whether an adapter's config says that routers decide."""
-    return "layers" in config and config.get("policy", "learned") == "learned"
+    return config.get("peft_type") == PEFT_TYPE_NAME and config.get("policy") == "learned"
 
 
 def _unrouted(adapter: str | None, config: dict[str, Any]) -> str:
     if adapter is None:
         return "the base model has no routers"
-    kind = "a fixed policy" if "layers" in config else f"the type {config.get('peft_type')}"
+    kind = "a fixed policy" if config.get("peft_type") == PEFT_TYPE_NAME else f"the type {config.get('peft_type')}"
     return f"its adapter {adapter!r} has {kind} and has no routers"
 
 

@@ -91,7 +91,7 @@ def _token_rows(encoder: TextEncoder, rows: Sequence[ScoringRow], max_length: in
 
 
 def _row_sums(active: ActiveModel, batch: Batch) -> Tensor:
-    context = active.routing
+    context = active.context
     with context.prompt(batch.prompt_mask) if context is not None else contextlib.nullcontext():
         logits = answer_logits(active.model, batch)
     token_losses = functional.cross_entropy(logits, batch.targets, reduction="none").cpu().double()

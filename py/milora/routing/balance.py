@@ -10,8 +10,12 @@ from torch.nn import functional
 
 
 def first_choices(probabilities_BE: Tensor) -> Tensor:
-    """How many prompts have each expert as their most probable one: int64 counts, [E]."""
-    return functional.one_hot(probabilities_BE.argmax(dim=-1), probabilities_BE.shape[-1]).sum(dim=0)
+    """How many prompts have each expert as their most probable one: int64 counts, [E].
+
+    A row of zeros stands for nothing (padding, where tokens are routed) and is not counted.
+    """
+    chosen_BE = functional.one_hot(probabilities_BE.argmax(dim=-1), probabilities_BE.shape[-1])
+    return (chosen_BE * (probabilities_BE > 0).any(dim=-1, keepdim=True)).sum(dim=0)
 
 
 def balance_loss(probabilities_BE: Tensor, first_choice_share_E: Tensor, num_prompts: int) -> Tensor:

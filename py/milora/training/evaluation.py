@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ def data_loss(
     rows: Sequence[int],
     *,
     context: RoutingContext | None,
+    records: bool,
     micro_batch: int,
     pad_id: int,
     on_step: OnStep,
@@ -58,7 +60,8 @@ def data_loss(
     A loss that is not finite is an error, never a number: compared with others it would pass for a good one.
 
     Args:
-        context: The routing context where the active adapter routes; None without one, or for the base model.
+        context: The routing context where the active adapter must know the prompt; None for any other.
+        records: Whether the adapter routes prompts, so that there is routing to count.
 
     Raises:
         MiloraError: ``training/non-finite``.
@@ -69,7 +72,7 @@ def data_loss(
     # Float64 where the device has it: thousands of batches add up.
     nll = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     answer_tokens, done = 0, 0
-    routing = RoutingSums() if context is not None else None
+    routing = RoutingSums() if records else None
     for group in groups:
         on_step(done, len(rows))
         batch = collate(group, pad_id, device)
@@ -111,11 +114,13 @@ def prompt_routing(
 
 
 def _batch_nll(model: nn.Module, batch: Batch, context: RoutingContext | None, routing: RoutingSums | None) -> Tensor:
-    if context is None or routing is None:
+    with contextlib.ExitStack() as stack:
+        record = None
+        if context is not None:
+            stack.enter_context(context.prompt(batch.prompt_mask))
+            record = stack.enter_context(context.record()) if routing is not None else None
         logits = answer_logits(model, batch)
-    else:
-        with context.prompt(batch.prompt_mask), context.record() as record:
-            logits = answer_logits(model, batch)
+    if routing is not None and record is not None:
         routing.add(record)
     return functional.cross_entropy(logits, batch.targets, reduction="sum")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -49,8 +49,10 @@ class GroupOptimizer:
         """Numbers in this group."""
         return sum(parameter.numel() for parameter in self.parameters.values())
 
-    def step(self, learning_rate: float) -> Tensor:
+    def step(self, learning_rate: float, after_update: Callable[[], None] | None = None) -> Tensor:
         """Updates the group from its gradients, clears them, and gives their norm before clipping (on the device).
+
+        ``after_update`` is called between the two: some methods look at gradients and new values together.
 
         A norm that is not finite leaves parameters, moments and step count as they were.
         """
@@ -65,6 +67,8 @@ class GroupOptimizer:
         setattr(self.adamw, "found_inf", (~torch.isfinite(norm)).float())  # noqa: B010 - AdamW declares no such field
         self.adamw.param_groups[0]["lr"] = learning_rate
         self.adamw.step()
+        if after_update is not None:
+            after_update()
         self.adamw.zero_grad(set_to_none=True)
         return norm
 

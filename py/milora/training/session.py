@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -14,14 +15,14 @@ from torch.nn import functional
 from milora.data import Batch, Dataset, TokenRow, collate
 from milora.errors import MiloraError
 from milora.models import answer_logits, run_decoder, seed_everything
-from milora.routing.context import RoutingContext, routing_context
+from milora.routing.context import routing_context
 from milora.training.batching import micro_batches
 from milora.training.figures import DeviceFigures, Group, StepFigures, read_figures
 from milora.training.optimizer import GroupOptimizer, only_trains
 from milora.training.random_state import RandomState
 from milora.training.second_order import BilevelGradients, Gradients, second_order_gradient
 from milora.tuners import split_parameters
-from milora.tuners.milora import MiloraConfig
+from milora.tuners.methods import hooks_of
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,11 @@ class TrainingSession:
         self.settings = settings
         self._pad_id = pad_id
         self._device = next(model.parameters()).device
-        self._routing = routing_context(model) if _has_routers(model, adapter) else None
+        self.hooks = hooks_of(model, adapter)
+        config = getattr(model, "peft_config")[adapter]  # noqa: B009 - only a PeftModel declares it
+        self._routed_unit = self.hooks.routed_unit(config)
+        needs_context = self._routed_unit is not None or self.hooks.reads_prompt(config)
+        self._context = routing_context(model) if needs_context else None
         omega, theta = split_parameters(model, adapter)
         for parameter in (*omega.values(), *theta.values()):
             # In bf16 an update at a small learning rate is rounded away: what trains is float32.
@@ -83,6 +88,7 @@ class TrainingSession:
         learning_rate: float,
         kind: Group,
         virtual_step: VirtualStep | None = None,
+        budget_step: int | None = None,
     ) -> None:
         """One AdamW step on Ω (``weights``) or Θ (``activation``) over the rows.
 
@@ -96,6 +102,7 @@ class TrainingSession:
             kind: The group that moves.
             virtual_step: For ``activation`` alone: the gradient is second order, through this step of the weights, and
                 the figures are those of the loss behind it. None, or rows without answer tokens: first order.
+            budget_step: For a method with a budget schedule: the step of it, from 1.
 
         Raises:
             MiloraError: ``adapter/unsupported`` for an ``activation`` step of an adapter without learned activations;
@@ -121,13 +128,18 @@ class TrainingSession:
                     figures = self._accumulate(groups, kind)
             else:
                 figures = self._look_ahead(groups, virtual_groups, virtual_step.learning_rate)
-        norm = trained.step(learning_rate)
+        norm = trained.step(learning_rate, self._after_update(budget_step))
         self._figures.append(replace(figures, gradient_norm=norm))
 
     def figures(self) -> list[StepFigures]:
         """Figures of every step since the last call, oldest first."""
         steps, self._figures = self._figures, []
         return read_figures(steps)
+
+    def _after_update(self, budget_step: int | None) -> Callable[[], None] | None:
+        if budget_step is None:
+            return None
+        return functools.partial(self.hooks.after_update, self.model, self.adapter, budget_step)
 
     def _groups(self, dataset: Dataset, rows: Sequence[int]) -> list[list[TokenRow]]:
         return micro_batches(dataset.take(rows), self.settings.micro_batch)
@@ -168,15 +180,14 @@ class TrainingSession:
 
     def _accumulate(self, groups: list[list[TokenRow]], kind: Group) -> DeviceFigures:
         """Adds up the gradients of a step's micro-batches."""
-        context = self._routing
         batches = [collate(group, self._pad_id, self._device) for group in groups]
         answer_tokens = sum(batch.num_answer_tokens for batch in batches)
-        num_prompts = sum(len(group) for group in groups)
-        share = self._first_choice_share(context, groups, num_prompts) if len(groups) > 1 else None
+        num_routed = sum(batch.num_tokens if self._routed_unit == "token" else batch.num_rows for batch in batches)
+        share = self._first_choice_share(groups, num_routed) if len(groups) > 1 else None
         nll: list[Tensor] = []
         balance: list[Tensor] = []
         for batch in batches:
-            batch_nll, batch_balance = self._losses(context, batch, share, num_prompts)
+            batch_nll, batch_balance = self._losses(batch, share, num_routed)
             loss = batch_nll / answer_tokens
             if batch_balance is not None and self.settings.balance > 0:
                 loss = loss + self.settings.balance * batch_balance
@@ -184,6 +195,8 @@ class TrainingSession:
             nll.append(batch_nll.detach())
             if batch_balance is not None:
                 balance.append(batch_balance.detach())
+        if kind == "weights" and (extra := self.hooks.extra_loss(self.model, self.adapter)) is not None:
+            extra.backward()
         return DeviceFigures(
             kind=kind,
             loss=torch.stack(nll).sum() / answer_tokens,
@@ -193,44 +206,37 @@ class TrainingSession:
             tokens=sum(batch.num_tokens for batch in batches),
         )
 
-    def _losses(
-        self, context: RoutingContext | None, batch: Batch, share: Tensor | None, num_prompts: int
-    ) -> tuple[Tensor, Tensor | None]:
-        if context is None:
+    def _losses(self, batch: Batch, share: Tensor | None, num_routed: int) -> tuple[Tensor, Tensor | None]:
+        if self._context is None:
             return _summed_nll(self.model, batch), None
-        with context.prompt(batch.prompt_mask), context.record() as record:
+        with self._context.prompt(self._routed_tokens(batch)), self._context.record() as record:
             nll = _summed_nll(self.model, batch)
-        return nll, record.balance_loss(share, num_prompts)
+        return nll, record.balance_loss(share, num_routed) if self._routed_unit is not None else None
 
-    def _first_choice_share(
-        self, context: RoutingContext | None, groups: list[list[TokenRow]], num_prompts: int
-    ) -> Tensor | None:
-        """f over the whole step, [layers, experts], from a pass over the prompts alone.
+    def _routed_tokens(self, batch: Batch) -> Tensor:
+        """What routers look at, [rows, tokens]: the prompts, or with a decision a token all that is no padding."""
+        return batch.attention_mask != 0 if self._routed_unit == "token" else batch.prompt_mask
+
+    def _first_choice_share(self, groups: list[list[TokenRow]], num_routed: int) -> Tensor | None:
+        """f over the whole step, [layers, experts], from a pass over the prompts (routed by token: the rows) alone.
 
         Each micro-batch's balance loss needs the step's f before any gradient is made. Dropout is off here: f has no
         gradient and is better without noise.
         """
-        if context is None:
+        if self._context is None or self._routed_unit is None:
             return None
         self.model.eval()
-        counts: Tensor | None = None
+        counts: list[Tensor] = []
         with torch.no_grad():
             for group in groups:
-                prompts = [TokenRow(row.prompt_ids, ()) for row in group]
-                batch = collate(prompts, self._pad_id, self._device)
-                with context.prompt(batch.prompt_mask), context.record() as record:
+                by_prompt = self._routed_unit == "prompt"
+                routed = [TokenRow(row.prompt_ids, ()) for row in group] if by_prompt else group
+                batch = collate(routed, self._pad_id, self._device)
+                with self._context.prompt(self._routed_tokens(batch)), self._context.record() as record:
                     run_decoder(self.model, batch)
-                found = record.first_choice_counts()
-                counts = found if counts is None else counts + found
+                counts.append(record.first_choice_counts())
         self.model.train()
-        assert counts is not None
-        return counts / num_prompts
-
-
-def _has_routers(model: nn.Module, adapter: str) -> bool:
-    """Under a fixed policy nothing is routed, so there is no share of first choices to look for."""
-    config = getattr(model, "peft_config", {}).get(adapter)
-    return isinstance(config, MiloraConfig) and config.policy == "learned"
+        return torch.stack(counts).sum(dim=0) / num_routed
 
 
 def _summed_nll(model: nn.Module, batch: Batch) -> Tensor:

@@ -36,6 +36,8 @@ def save_training(session: TrainingSession, folder: Path) -> int:
     """
     tensors = {**_group_tensors("weights", session.weights), **_group_tensors("activation", session.activation)}
     tensors |= _random_tensors()
+    method = session.hooks.state(session.model, session.adapter)
+    tensors |= {f"method.{name}": tensor for name, tensor in method.items()}
     document = {"format": _format, "adapter": session.adapter, "random": _random_document()}
     try:
         with atomic_folder(folder) as aside:
@@ -62,11 +64,18 @@ def load_training(session: TrainingSession, folder: Path) -> None:
     if document.get("format") != _format:
         raise _not_resumable(folder, f"its format is {document.get('format')}, this version reads {_format}")
     groups = {"weights": session.weights, "activation": session.activation}
-    problems = _problems(groups, tensors)
+    held = {name.removeprefix("method."): tensor for name, tensor in tensors.items() if name.startswith("method.")}
+    expected = session.hooks.state(session.model, session.adapter)
+    problems = _problems(groups, tensors) + [
+        f"the method's state {name} is missing or of another shape"
+        for name, tensor in expected.items()
+        if name not in held or held[name].shape != tensor.shape
+    ]
     if problems:
         raise _not_resumable(folder, "; ".join(problems[:5]), problems)
     for prefix, group in groups.items():
         _restore_group(prefix, group, tensors)
+    session.hooks.load_state(session.model, session.adapter, held)
     _restore_random(document["random"], tensors)
 
 
@@ -102,7 +111,7 @@ def _problems(groups: dict[str, GroupOptimizer], tensors: dict[str, Tensor]) -> 
             if has_moments:
                 expected |= {f"{prefix}.{moment}.{name}": parameter.shape for moment in _moments[:2]}
                 expected[f"{prefix}.step.{name}"] = torch.Size(())
-    found = {name: tensor.shape for name, tensor in tensors.items() if not name.startswith("random.")}
+    found = {name: tensor.shape for name, tensor in tensors.items() if not name.startswith(("random.", "method."))}
     missing = [f"{name} is missing" for name in expected if name not in found]
     unexpected = [f"{name} is unexpected" for name in found if name not in expected]
     shapes = [

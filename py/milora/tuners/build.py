@@ -5,38 +5,28 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from peft import LoraConfig
 from peft.config import PeftConfig
 
 from milora.errors import MiloraError
-from milora.tuners.milora import PEFT_TYPE_NAME, MiloraConfig
-
-_CONFIGS: dict[str, type[PeftConfig]] = {PEFT_TYPE_NAME: MiloraConfig, "LORA": LoraConfig}
+from milora.tuners.base import PlannedConfig
+from milora.tuners.methods import method_of
 
 
 def build_config(config: dict[str, Any]) -> PeftConfig:
-    """Builds the PEFT config of a MiLoRA or LoRA adapter from its JSON fields.
+    """Builds the PEFT config of an adapter from its JSON fields.
 
     Raises:
         MiloraError: ``adapter/unreadable`` for an unknown method, field or format version, ``adapter/mismatch`` for a
             plan that contradicts itself.
     """
-    kind = config.get("peft_type")
-    config_class = _CONFIGS.get(kind) if isinstance(kind, str) else None
-    if config_class is None:
-        raise MiloraError(
-            "adapter/unreadable",
-            f"The adapter's peft_type is {kind!r}; allowed: {', '.join(_CONFIGS)}.",
-            path="peft_type",
-            found=str(kind),
-            allowed=", ".join(_CONFIGS),
-        )
-    if config_class is MiloraConfig and "format_version" not in config:
-        raise MiloraError("adapter/unreadable", "The adapter's config has no format_version.", path="format_version")
-    allowed = {f.name for f in dataclasses.fields(config_class)}
-    if config_class is MiloraConfig:
+    config_class = method_of(config.get("peft_type")).config
+    if issubclass(config_class, PlannedConfig):
+        if "format_version" not in config:
+            message = "The adapter's config has no format_version."
+            raise MiloraError("adapter/unreadable", message, path="format_version")
         # A newer format says so by its version; its new fields are no surprise then.
-        MiloraConfig.check_format_version(config["format_version"])
+        config_class.check_format_version(config["format_version"])
+    allowed = {f.name for f in dataclasses.fields(config_class)}
     unknown = sorted(set(config) - allowed)
     if unknown:
         raise MiloraError(

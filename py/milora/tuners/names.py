@@ -14,16 +14,11 @@ _PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _OWN_COMPONENTS: tuple[str, ...] = (
     "base_layer",
     "prompt_router",
-    "milora_prompt_down",
-    "milora_prompt_up",
-    "milora_prompt_magnitude",
-    "milora_prompt_dropout",
-    "milora_prompt_pool",
-    "milora_prompt_numerator",
-    "milora_prompt_denominator",
-    "milora_prompt_projection",
+    "block_adapter",
     "lora_A",
     "lora_B",
+    "lora_E",
+    "ranknum",
     "lora_dropout",
     "lora_embedding_A",
     "lora_embedding_B",
@@ -34,15 +29,15 @@ _OWN_COMPONENTS: tuple[str, ...] = (
     "weight",
     "bias",
 )
-_PREFIXES = ("milora_prompt_", "lora_")
 
 
-def check_adapter_name(model: nn.Module, name: str, others: Iterable[str] = ()) -> None:
+def check_adapter_name(model: nn.Module, name: str, prefix: str, others: Iterable[str] = ()) -> None:
     """Raises where PEFT would mix the name up with a part of a parameter's path and lose weights on saving.
 
     Args:
         model: The base model, with or without adapters.
         name: The new adapter's name.
+        prefix: What PEFT tells the weights of the adapter's method by.
         others: The names of the adapters that the model has.
 
     Raises:
@@ -53,8 +48,8 @@ def check_adapter_name(model: nn.Module, name: str, others: Iterable[str] = ()) 
         raise _bad(name, "it has other characters than letters, digits, - and _, or does not start with one")
     if name in others:
         raise _bad(name, "the model already has an adapter of this name")
-    if any(name in prefix for prefix in _PREFIXES):
-        raise _bad(name, f"it is a part of {' or '.join(_PREFIXES)}, by which PEFT tells adapter weights")
+    if name in prefix or name.startswith(prefix):
+        raise _bad(name, f"it is a part of {prefix}, by which PEFT tells its weights, or begins with it")
     if hasattr(nn.ParameterDict, name) or hasattr(nn.ModuleDict, name):
         raise _bad(name, "torch's containers use it themselves")
     components: set[str] = set(_OWN_COMPONENTS)

@@ -8,50 +8,38 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from torch.nn import Parameter
 
-from milora.tuners.milora import MiloraLinear, MiloraRouter
-
-_ACTIVATION_CONTAINERS = ("milora_prompt_numerator", "milora_prompt_denominator")
-
 
 def split_parameters(model: nn.Module, adapter: str) -> tuple[dict[str, Parameter], dict[str, Parameter]]:
     """Splits what trains of an adapter for bi-level training (the paper, section 3.4): Ω and Θ.
 
-    Parameters that :func:`freeze_experts` froze are in neither.
+    Frozen parameters are in neither.
 
     Returns:
-        Ω (all but the activations' coefficients) and Θ (the coefficients; empty where no activation is learned), by
-        full name in the model's order.
+        Ω (trained on D_train) and Θ (trained on D_val: what the layers list as ``validation_layer_names``, such as the
+        coefficients of MiLoRA's activations; often empty), by full name in the model's order.
     """
     omega: dict[str, Parameter] = {}
     theta: dict[str, Parameter] = {}
-    for name, container, _, parameter in _adapter_parameters(model, adapter):
-        (theta if container in _ACTIVATION_CONTAINERS else omega)[name] = parameter
+    for name, container, layer, parameter in _adapter_parameters(model, adapter):
+        (theta if container in _listed(layer, "validation_layer_names") else omega)[name] = parameter
     return omega, theta
 
 
 def count_parameters(model: nn.Module, adapter: str) -> dict[str, int]:
-    """Counts what trains: ``trainable`` all, ``router`` W_sa and W_r, ``activation`` the coefficients."""
+    """Counts what trains: ``trainable`` all, ``router`` the routers (of MiLoRA W_sa and W_r), ``activation`` Θ."""
     counts = {"trainable": 0, "router": 0, "activation": 0}
     for _, container, layer, parameter in _adapter_parameters(model, adapter):
         counts["trainable"] += parameter.numel()
-        if container in _ACTIVATION_CONTAINERS:
+        if container in _listed(layer, "validation_layer_names"):
             counts["activation"] += parameter.numel()
-        elif isinstance(layer, MiloraRouter):
+        elif container in _listed(layer, "router_layer_names"):
             counts["router"] += parameter.numel()
     return counts
 
 
-def freeze_experts(model: nn.Module, adapter: str) -> None:
-    """Freezes an adapter's experts for good, so that only its routers train, whatever PEFT activates later."""
-    for module in model.modules():
-        if not isinstance(module, MiloraLinear) or adapter not in module.milora_prompt_settings:
-            continue
-        # PEFT keeps what an adapter declares as not trainable, in an attribute of the class until one is set.
-        module.frozen_peft_weight_names = {
-            **module.frozen_peft_weight_names,
-            adapter: MiloraLinear.adapter_layer_names,
-        }
-        module.set_requires_grad(adapter, False)
+def _listed(layer: nn.Module, attribute: str) -> tuple[str, ...]:
+    """What a layer of ours lists; PEFT's own list nothing."""
+    return getattr(layer, attribute, ())
 
 
 def _adapter_parameters(model: nn.Module, adapter: str) -> Iterator[tuple[str, str, nn.Module, Parameter]]:

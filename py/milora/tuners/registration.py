@@ -5,14 +5,17 @@ from __future__ import annotations
 from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 from peft.utils import PeftType, register_peft_method
 
-from milora.tuners.milora import PEFT_TYPE_NAME, MiloraConfig, MiloraModel
+from milora.tuners.methods import METHODS
 
 
 def register() -> None:
-    """Makes PEFT know ``MILORA_PROMPT``; a second call changes nothing."""
-    _add_enum_member(PEFT_TYPE_NAME)
-    if PeftType[PEFT_TYPE_NAME] not in PEFT_TYPE_TO_TUNER_MAPPING:
-        register_peft_method(name=PEFT_TYPE_NAME.lower(), config_cls=MiloraConfig, model_cls=MiloraModel)
+    """Makes PEFT know the types of milora's methods; a second call changes nothing."""
+    for name, method in METHODS.items():
+        if method.tuner is None:
+            continue
+        _add_enum_member(name)
+        if PeftType[name] not in PEFT_TYPE_TO_TUNER_MAPPING:
+            register_peft_method(name=name.lower(), config_cls=method.config, model_cls=method.tuner)
 
 
 def _add_enum_member(name: str) -> None:

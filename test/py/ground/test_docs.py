@@ -154,7 +154,7 @@ def by_engine(model: PeftModel) -> list[list[float]]:
         for row in _ROWS
     ]
     encoder = TextEncoder(AutoTokenizer.from_pretrained("base-model"))
-    active = ActiveModel(model, routing_context(model))
+    active = ActiveModel(model, routing_context(model), routing_context(model))
     scores = score_choices(active, encoder, rows, micro_batch=2, max_length=None, on_step=lambda done, total: None)
     return [[choice.log_likelihood for choice in row] for row in scores]
 

@@ -64,7 +64,7 @@ def likelihoods(lm, requests):
 
 def by_engine(model, tokenizer, questions):
     rows = [ScoringRow(Prompt(context), tuple(choices)) for context, choices in questions]
-    active = ActiveModel(model, routing_context(model))
+    active = ActiveModel(model, routing_context(model), routing_context(model))
     scored = score_choices(
         active, TextEncoder(tokenizer), rows, micro_batch=5, max_length=None, on_step=lambda done, total: None
     )

@@ -16,6 +16,7 @@ from milora.routing.context import routing_context
 FAMILIES = ("llama", "gemma2", "qwen3", "phi3")
 # Both spellings: a fused projection is one module.
 _SOME = ["q", "qkv", "v", "o", "down"]
+_ALL = ["q", "k", "v", "o", "gate", "up", "down", "qkv", "gate_up"]
 _FIXED = [["q", "qkv", "down"], ["o"], []]
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -42,14 +43,22 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "all": {"chosen": "all"},
     "midora-fixed": {"expert": "dora", "chosen": _FIXED},
     "lora": {"method": "lora"},
+    "bitfit": {"method": "MILORA_BITFIT", "only": _ALL, "vector": 8},
 }
-"""Changes of ``milora_plan``; ``method`` names another plan."""
+"""Changes of ``milora_plan``; ``method`` names another plan: ``lora``, or the type of a method of ours."""
+
+_SECOND = {
+    "lora": {"rank": 2},
+    "MILORA_BITFIT": {"vector": 4},
+}
+"""Settings of another adapter of the same method, for two in one model."""
 
 # A variant's file and config go through every door as any other's do; these have all the kinds of tensors and fields.
 _DOORS = [
     *(f"milora-{family}" for family in FAMILIES),
     *("by-layer-qwen3", "average-llama", "no-gate-gemma2", "ranks-phi3", "some-modules-llama"),
     *("midora-llama", "midora-phi3", "fixed-llama", "midora-fixed-gemma2", "all-qwen3", "lora-llama"),
+    *("bitfit-llama", "bitfit-phi3"),
 ]
 
 
@@ -73,6 +82,12 @@ class Case:
         return "method" not in self.settings
 
     @property
+    def second(self) -> dict[str, Any]:
+        """Settings of another adapter of the same method."""
+        routed = {"rank": 2, "top_k": 1, "gate": "probability", "pooler": "average"}
+        return routed if self.routed else _SECOND[self.settings["method"]]
+
+    @property
     def learned(self) -> bool:
         return self.routed and "chosen" not in self.settings
 
@@ -91,8 +106,10 @@ class Case:
     def plan(self, base: Any, **changes: Any) -> dict[str, Any]:
         settings = {**self.settings, **changes}
         method = settings.pop("method", "milora")
+        if method == "lora":
+            return self.plans["lora"](base, **settings)
         if method != "milora":
-            return self.plans[method](base, **{name: settings[name] for name in ("rank",) if name in settings})
+            return self.plans["planned"](base, method, **settings)
         config = self.plans["milora"](base, **settings)
         for layer in config["layers"]:
             names = [expert["name"] for expert in layer["experts"]]
@@ -113,13 +130,15 @@ def make_case(
     tiny_model: Callable[..., Any],
     milora_plan: Callable[..., dict[str, Any]],
     lora_plan: Callable[..., dict[str, Any]],
+    planned: Callable[..., dict[str, Any]],
     randomize: Callable[..., None],
 ) -> Callable[[str], Case]:
     """``make_case("midora-llama")``: a row of the matrix by name."""
 
     def make(name: str) -> Case:
         variant, _, family = name.rpartition("-")
-        return Case(name, variant, family, tiny_model, {"milora": milora_plan, "lora": lora_plan}, randomize)
+        plans = {"milora": milora_plan, "lora": lora_plan, "planned": planned}
+        return Case(name, variant, family, tiny_model, plans, randomize)
 
     return make
 

@@ -119,7 +119,7 @@ def test_unload_restores_the_base_model(case: Any) -> None:
 
 def test_two_adapters(case: Any) -> None:
     batch = left_padded(prompts())
-    other = {"rank": 2, "top_k": 1, "gate": "probability", "pooler": "average"} if case.routed else {"rank": 2}
+    other = case.second
     model = case.model(seed=1)
     attach_adapter(model, case.plan(case.base(), **other), "second", seed=2)
     case.randomize(model, "second", seed=2)

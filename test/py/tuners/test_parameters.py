@@ -8,7 +8,7 @@ import torch
 
 from milora.checkpoint import attach_adapter
 from milora.tuners import count_parameters, split_parameters
-from milora.tuners.parameters import freeze_experts
+from milora.tuners.milora import freeze_experts
 
 
 def test_parameter_counts(case: Any) -> None:
@@ -19,6 +19,10 @@ def test_parameter_counts(case: Any) -> None:
         name: module.get_base_layer() for name, module in model.named_modules() if hasattr(module, "base_layer")
     }
     plan = case.plan(case.base())
+    if case.settings.get("method", "lora") != "lora":
+        # A method's own numerics count its parameters; here they are told apart and freed.
+        _check_split(case, model)
+        return
     if case.routed:
         experts = [
             (f"{layer['path']}.{expert['module']}", expert["rank"])
@@ -49,6 +53,15 @@ def test_parameter_counts(case: Any) -> None:
     if case.learned:
         freeze_experts(model, "default")
         assert count_parameters(model, "default") == {**counts, "trainable": router + activation}
+
+
+def _check_split(case: Any, model: Any) -> None:
+    counts = count_parameters(model, "default")
+    omega, theta = split_parameters(model, "default")
+    assert counts["trainable"] == sum(parameter.numel() for parameter in (*omega.values(), *theta.values())) > 0
+    assert counts["activation"] == sum(parameter.numel() for parameter in theta.values())
+    named = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert named == {*omega, *theta}
 
 
 def test_a_seed_decides_the_start_and_leaves_the_generator_alone(case: Any) -> None:

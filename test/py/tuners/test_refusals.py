@@ -116,8 +116,7 @@ def test_an_unknown_prompt(model: Any) -> None:
         ("q_proj", "module or parameter of the model has this name"),
         ("weight", "module or parameter of the model has this name"),
         ("prompt_router", "module or parameter of the model has this name"),
-        ("prompt", "part of milora_prompt_"),
-        ("lora", "part of milora_prompt_"),
+        ("lora", "part of (milora_prompt_|lora_)"),
         ("my.adapter", "other characters"),
         ("", "other characters"),
         ("keys", "torch's containers"),
@@ -134,6 +133,12 @@ def test_adapter_names_that_peft_cannot_hold(
         with refused("adapter/bad-name", reason):
             get_peft_model(base, build_config(plan), adapter_name=name)
     assert not any("milora" in key for key in base.state_dict())
+
+
+def test_names_that_begin_with_the_prefix_or_are_a_part_of_it(base: PreTrainedModel, plan: dict[str, Any]) -> None:
+    for name in ("prompt", "milora_prompt_down"):
+        with refused("adapter/bad-name", "part of milora_prompt_"):
+            attach_adapter(base, plan, name)
 
 
 def test_an_adapter_name_in_use(model: Any, plan: dict[str, Any]) -> None:

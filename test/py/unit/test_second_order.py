@@ -207,7 +207,7 @@ def _step_gradient(
     """Θ's gradient as the optimiser gets it in one step; nothing moves."""
     seen: list[Tensor] = []
 
-    def capture(group: GroupOptimizer, learning_rate: float) -> Tensor:
+    def capture(group: GroupOptimizer, learning_rate: float, after_update: object = None) -> Tensor:
         seen.append(_flat(group.take_gradients()))
         return torch.zeros(())
 

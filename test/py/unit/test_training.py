@@ -47,7 +47,7 @@ def step_gradients(session: TrainingSession, monkeypatch, dataset, kind: Group =
     """The gradients that the optimiser gets in one step."""
     seen: dict[str, torch.Tensor] = {}
 
-    def capture(group: GroupOptimizer, learning_rate: float) -> torch.Tensor:
+    def capture(group: GroupOptimizer, learning_rate: float, after_update: object = None) -> torch.Tensor:
         seen.update({name: p.grad.clone() for name, p in group.parameters.items() if p.grad is not None})
         return torch.zeros(())
 
@@ -211,7 +211,14 @@ def test_data_loss_is_the_sum_over_rows(start, random_dataset, silent):
 
     def loss(rows, micro_batch):
         return data_loss(
-            session.model, dataset, rows, context=context, micro_batch=micro_batch, pad_id=0, on_step=silent
+            session.model,
+            dataset,
+            rows,
+            context=context,
+            records=True,
+            micro_batch=micro_batch,
+            pad_id=0,
+            on_step=silent,
         )
 
     whole = loss(ALL, 5)
@@ -238,7 +245,14 @@ def test_dev_perplexity_is_that_of_all_tokens_and_no_mean_of_batches(start, rand
 
     def loss(rows, micro_batch=1):
         return data_loss(
-            session.model, dataset, rows, context=context, micro_batch=micro_batch, pad_id=0, on_step=silent
+            session.model,
+            dataset,
+            rows,
+            context=context,
+            records=True,
+            micro_batch=micro_batch,
+            pad_id=0,
+            on_step=silent,
         )
 
     whole = loss(range(8))
@@ -253,14 +267,16 @@ def test_dev_perplexity_is_that_of_all_tokens_and_no_mean_of_batches(start, rand
 
 def test_data_loss_of_rows_without_answers_is_zero_over_zero(start, silent):
     session = start()
-    loss = data_loss(session.model, NO_ANSWER, [0, 1], context=None, micro_batch=4, pad_id=0, on_step=silent)
+    settings = {"context": None, "records": False, "micro_batch": 4, "pad_id": 0, "on_step": silent}
+    loss = data_loss(session.model, NO_ANSWER, [0, 1], **settings)
     assert (loss.nll, loss.answer_tokens, loss.routing) == (0.0, 0, None)
 
 
 def test_a_loss_that_is_not_finite_is_no_number(start, random_dataset, silent):
     session = start()
     session.model.get_base_model().model.norm.weight.data.fill_(float("inf"))
-    settings = {"context": routing_context(session.model), "micro_batch": 4, "pad_id": 0, "on_step": silent}
+    context = routing_context(session.model)
+    settings = {"context": context, "records": True, "micro_batch": 4, "pad_id": 0, "on_step": silent}
     with pytest.raises(MiloraError) as caught:
         data_loss(session.model, random_dataset(LENGTHS), ALL, **settings)
     assert caught.value.code == "training/non-finite"

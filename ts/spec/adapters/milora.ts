@@ -28,9 +28,9 @@ export const policySchema = z.discriminatedUnion("kind", [
 export type Policy = z.output<typeof policySchema>;
 
 const routedFields = {
-  preset: z.enum(["paper", "milora-1", "milora-2", "milora-3", "milora-4", "milora-5"]).optional().meta({
+  preset: z.enum(["paper", "small", "milora-1", "milora-2", "milora-3", "milora-4", "milora-5"]).optional().meta({
     description:
-      "`paper`: the paper's settings, which are the defaults. `milora-1` to `milora-5`: its ablations (average pooling; last token; GeLU; ReLU then GeLU; GeLU then ReLU). What the spec says itself wins.",
+      "`paper`: the paper's settings, which are the defaults. `small`: the same budget for every method on a small model (about 2.4 million parameters on SmolLM2-135M). `milora-1` to `milora-5`: its ablations (average pooling; last token; GeLU; ReLU then GeLU; GeLU then ReLU). What the spec says itself wins.",
   }),
   ...loraFields,
   topK: z.int().min(1).default(3).meta({ description: "Experts active in a layer, k." }),

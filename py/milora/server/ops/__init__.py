@@ -25,6 +25,8 @@ _operations: dict[str, Operation] = {
     "startTraining": training.start_training,
     "weightsStep": training.weights_step,
     "activationStep": training.activation_step,
+    "pruneCandidates": training.prune_candidates,
+    "discretise": training.discretise,
     "trainingFigures": training.training_figures,
     "saveTraining": training.save_training,
     "loadTraining": training.load_training,

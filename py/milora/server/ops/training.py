@@ -11,6 +11,7 @@ from milora.server.ops import session
 from milora.training import Group, TrainingSession, TrainingSettings, VirtualStep
 from milora.training import load_training as load_state
 from milora.training import save_training as save_state
+from milora.tuners.methods import hooks_of
 
 
 def start_training(payload: dict[str, Any], call: Call) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def start_training(payload: dict[str, Any], call: Call) -> dict[str, Any]:
 
 def weights_step(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     """One step on Ω."""
-    return _step(payload, "weights")
+    return _step(payload, "weights", budget_step=payload["budgetStep"])
 
 
 def activation_step(payload: dict[str, Any], call: Call) -> dict[str, Any]:
@@ -56,13 +57,29 @@ def activation_step(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     )
 
 
-def _step(payload: dict[str, Any], kind: Group, virtual: VirtualStep | None = None) -> dict[str, Any]:
+def _step(
+    payload: dict[str, Any], kind: Group, virtual: VirtualStep | None = None, budget_step: int | None = None
+) -> dict[str, Any]:
     opened = session.current()
     training = opened.open_training()
     dataset = opened.dataset(payload["data"])
     with opened.host.use(training.adapter):
-        training.step(dataset, payload["rows"], payload["learningRate"], kind, virtual)
+        training.step(dataset, payload["rows"], payload["learningRate"], kind, virtual, budget_step)
     return {}
+
+
+def prune_candidates(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """Drops the weakest candidate of each place of a search."""
+    opened = session.current()
+    with opened.host.use(payload["adapter"]) as active:
+        return {"left": hooks_of(active.model, payload["adapter"]).prune(active.model, payload["adapter"])}
+
+
+def discretise(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """The plan that a search ends with."""
+    opened = session.current()
+    with opened.host.use(payload["adapter"]) as active:
+        return {"config": hooks_of(active.model, payload["adapter"]).discretised(active.model, payload["adapter"])}
 
 
 def training_figures(payload: dict[str, Any], call: Call) -> dict[str, Any]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from peft.config import PeftConfig
-
-from milora.errors import MiloraError
 from milora.routing.activation import ActivationName
 from milora.routing.gates import Gate
 from milora.routing.pooler import PoolerName
+from milora.tuners.base import FORMAT_VERSION as FORMAT_VERSION
+from milora.tuners.base import PlannedConfig, Site
 from milora.tuners.milora.config_checks import config_problems
 
-FORMAT_VERSION = 1
 PEFT_TYPE_NAME = "MILORA_PROMPT"
 
 ExpertKind = Literal["lora", "dora"]
@@ -49,7 +47,7 @@ class LayerPlan:
 
 
 @dataclass
-class MiloraConfig(PeftConfig):
+class MiloraConfig(PlannedConfig):
     """The config of a MiLoRA adapter (arXiv 2410.18035): each LoRA or DoRA module an expert, one router a layer.
 
     The fields are those of the TypeScript plan (``ts/spec/adapter-config.ts``), one to one.
@@ -77,47 +75,29 @@ class MiloraConfig(PeftConfig):
             contradicts itself.
     """
 
-    format_version: int = field(default=FORMAT_VERSION)
-    requires: str = field(default="milora")
+    type_name: ClassVar[str] = PEFT_TYPE_NAME
+
     r: int = field(default=32)
     lora_alpha: float = field(default=32.0)
     lora_dropout: float = field(default=0.0)
     expert: ExpertKind = field(default="lora")
     policy: Literal["learned", "fixed"] = field(default="learned")
-    target_modules: list[str] = field(default_factory=list)
     top_k: int = field(default=3)
     pooler: PoolerName = field(default="self-attention")
     gate: Gate = field(default="scaled")
     accumulate: Accumulate = field(default="base")
     router_input: Literal["normalized", "raw"] = field(default="normalized")
-    hidden_size: int = field(default=0)
-    layers: list[dict[str, Any]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        from peft.utils import PeftType
+    def problems(self) -> list[str]:
+        """What contradicts itself, one sentence each."""
+        return config_problems(self)
 
-        self.peft_type = PeftType[PEFT_TYPE_NAME]
-        self.check_format_version(self.format_version)
-        self.target_modules = list(self.target_modules)
-        problems = config_problems(self)
-        if problems:
-            raise MiloraError(
-                "adapter/mismatch", "The adapter's config is not valid: " + " ".join(problems), problems=problems
-            )
-
-    @staticmethod
-    def check_format_version(found: object) -> None:
-        """Raises ``adapter/unreadable`` for a format that this package does not read."""
-        if found != FORMAT_VERSION:
-            raise MiloraError(
-                "adapter/unreadable",
-                f"The adapter has format version {found}; this milora reads version {FORMAT_VERSION}. "
-                "Update the milora package, or train the adapter again.",
-                path="format_version",
-                found=str(found),
-                allowed=str(FORMAT_VERSION),
-            )
+    def _planned_sites(self) -> list[Site]:
+        return [
+            Site(expert.name, layer.path, expert.module, expert.in_features, expert.out_features)
+            for layer in self.plan
+            for expert in layer.experts
+        ]
 
     @property
     def plan(self) -> list[LayerPlan]:

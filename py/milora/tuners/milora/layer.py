@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from milora.errors import MiloraError
 from milora.routing.decision import LayerDecision
+from milora.tuners.base import trainable_dtype
 from milora.tuners.milora.accumulate import wide_output
 from milora.tuners.milora.config import Accumulate, ExpertKind
 from milora.tuners.milora.weight_norm import WeightNorms, base_weight, row_norms
@@ -59,11 +60,6 @@ class _Use:
     adapter: str
     settings: ExpertSettings
     gate: Tensor | None
-
-
-def trainable_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of trainables over a base of ``dtype``: float32, or float64 over float64."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def _aligned(parameter: nn.Parameter) -> nn.Parameter:

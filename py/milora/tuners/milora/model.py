@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 from peft.config import PeftConfig
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from milora.errors import MiloraError
-from milora.routing.context import adapter_names_refused, install_context, remove_context
+from milora.routing.context import install_context, remove_context
 from milora.routing.generation import unwrap_generate, wrap_generate
 from milora.routing.hooks import remove_hooks
 from milora.routing.override import RouterPlace
+from milora.tuners.base import PlannedTuner
 from milora.tuners.milora.config import LayerPlan, MiloraConfig
 from milora.tuners.milora.layer import ExpertSettings, MiloraLinear
-from milora.tuners.milora.plan import check_plan
 from milora.tuners.milora.router import ROUTER_ATTRIBUTE, MiloraRouter, RouterSettings
-from milora.tuners.names import check_adapter_name
 
 
-class MiloraModel(BaseTuner):
-    """The MiLoRA tuner (arXiv 2410.18035).
-
-    Everything is made in :meth:`_create_and_replace`, because PEFT's hooks around an injection do not run for an
-    adapter added later; nothing lives on the tuner, because transformers' own adapter loading drops it.
-    """
+class MiloraModel(PlannedTuner):
+    """The MiLoRA tuner (arXiv 2410.18035)."""
 
     prefix = "milora_prompt_"
+    label = "MiLoRA"
+    merge_refusal = "which experts are active depends on the prompt"
     tuner_layer_cls = (MiloraLinear, MiloraRouter)  # pyright: ignore[reportAssignmentType]
-    target_module_mapping: ClassVar[dict[str, list[str]]] = {}  # pyright: ignore[reportIncompatibleVariableOverride]
-
-    @staticmethod
-    def _check_target_module_exists(peft_config: PeftConfig, key: str) -> bool:
-        return _placed(peft_config).get(key) is not None
-
-    def _prepare_model(self, peft_config: PeftConfig, model: nn.Module) -> None:
-        """Refuses a wrong name or plan before anything is changed; runs for every adapter."""
-        assert isinstance(peft_config, MiloraConfig)
-        name = next(name for name, config in self.peft_config.items() if config is peft_config)
-        others = [other for other in self.peft_config if other != name]
-        check_adapter_name(model, name, others)
-        check_plan(model, name, peft_config)
 
     def _create_and_replace(
         self,
@@ -103,19 +84,6 @@ class MiloraModel(BaseTuner):
             base: Any = target.get_base_layer() if isinstance(target, BaseTunerLayer) else target
             router.update_layer(adapter_name, settings, base.weight, config.inference_mode)
         return router
-
-    @contextlib.contextmanager
-    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
-        if kwargs.get("adapter_names") is not None:
-            raise adapter_names_refused()
-        yield
-
-    def _check_merge_allowed(self) -> None:
-        raise MiloraError(
-            "adapter/unsupported",
-            "A MiLoRA adapter cannot be merged into the base model: which experts are active depends on the prompt. "
-            "Use it unmerged, or take it off with unload().",
-        )
 
     def _unload_and_optionally_merge(
         self,

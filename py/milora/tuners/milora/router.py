@@ -23,7 +23,8 @@ from milora.routing.hooks import find_cache, refuse_reentrant_checkpointing
 from milora.routing.override import RouterPlace
 from milora.routing.pooler import PoolerName, normalizing_scale, pool, router_precision
 from milora.routing.rational import gelu_coefficients, rational
-from milora.tuners.milora.layer import LayerDecisions, trainable_dtype
+from milora.tuners.base import trainable_dtype
+from milora.tuners.milora.layer import LayerDecisions
 
 ROUTER_ATTRIBUTE = "prompt_router"
 """The router's name in the decoder layer; without the prefix, by which PEFT would skip it when deleting adapters."""
@@ -58,6 +59,8 @@ class MiloraRouter(nn.Module, BaseTunerLayer):
         "milora_prompt_projection",
     )
     other_param_names = ("milora_prompt_settings",)
+    router_layer_names = ("milora_prompt_pool", "milora_prompt_projection")
+    validation_layer_names = ("milora_prompt_numerator", "milora_prompt_denominator")
 
     def __init__(self, context: RoutingContext, layer_index: int) -> None:
         super().__init__()

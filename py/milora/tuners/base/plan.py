@@ -6,13 +6,13 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from milora.errors import MiloraError
-from milora.tuners.milora.config import ExpertPlan, MiloraConfig
+from milora.tuners.base.config import PlannedConfig, Site
 
 _SHOWN_PROBLEMS = 5
 
 
-def check_plan(model: nn.Module, adapter: str, config: MiloraConfig, made_for: str | None = None) -> None:
-    """Raises where the model lacks a planned module or has it in another size.
+def check_plan(model: nn.Module, adapter: str, config: PlannedConfig, made_for: str | None = None) -> None:
+    """Raises where the model lacks a planned place or has it in another size.
 
     Args:
         model: The causal language model, with or without adapters.
@@ -24,15 +24,14 @@ def check_plan(model: nn.Module, adapter: str, config: MiloraConfig, made_for: s
         MiloraError: ``adapter/mismatch``, which names the adapter, the modules, what was found and what is expected.
     """
     modules = dict(model.named_modules())
-    problems: list[str] = []
-    for layer in config.plan:
-        if layer.path not in modules:
-            problems.append(f"{layer.path}: found no such layer.")
+    missing = [path for path in dict.fromkeys(site.layer for site in config.sites.values()) if path not in modules]
+    problems = [f"{path}: found no such layer." for path in missing]
+    for path, site in config.sites.items():
+        if site.layer in missing:
             continue
-        for expert in layer.experts:
-            path = f"{layer.path}.{expert.module}"
-            if (problem := _expert_problem(modules.get(path), path, expert)) is not None:
-                problems.append(problem)
+        problem = _site_problem(modules.get(path), site, is_linear=config.site_kind == "linear")
+        if problem is not None:
+            problems.append(problem)
     if (width := _hidden_size(model)) is not None and width != config.hidden_size:
         problems.append(f"hidden size: found {width}, expected {config.hidden_size}.")
     if problems:
@@ -46,16 +45,18 @@ def check_plan(model: nn.Module, adapter: str, config: MiloraConfig, made_for: s
         )
 
 
-def _expert_problem(module: nn.Module | None, path: str, expert: ExpertPlan) -> str | None:
-    expected = f"expected a linear module of {expert.in_features} -> {expert.out_features}."
+def _site_problem(module: nn.Module | None, site: Site, *, is_linear: bool) -> str | None:
+    if not is_linear:
+        return f"{site.path}: found no such block." if module is None else None
+    expected = f"expected a linear module of {site.in_features} -> {site.out_features}."
     if module is None:
-        return f"{path}: found no such module, {expected}"
+        return f"{site.path}: found no such module, {expected}"
     base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
     found_in, found_out = getattr(base, "in_features", None), getattr(base, "out_features", None)
     if found_in is None or found_out is None:
-        return f"{path}: found a {type(base).__name__}, {expected}"
-    if (found_in, found_out) != (expert.in_features, expert.out_features):
-        return f"{path}: found {found_in} -> {found_out}, {expected}"
+        return f"{site.path}: found a {type(base).__name__}, {expected}"
+    if (found_in, found_out) != (site.in_features, site.out_features):
+        return f"{site.path}: found {found_in} -> {found_out}, {expected}"
     return None
 
 

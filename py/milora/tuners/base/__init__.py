@@ -1,0 +1,33 @@
+"""What the methods' tuners have in common: planned configs, the layers of an adapter, hooks into training."""
+
+from milora.tuners.base.config import FORMAT_VERSION as FORMAT_VERSION
+from milora.tuners.base.config import PlannedConfig as PlannedConfig
+from milora.tuners.base.config import Site as Site
+from milora.tuners.base.config import is_positive as is_positive
+from milora.tuners.base.hooks import MethodHooks as MethodHooks
+from milora.tuners.base.layer import BLOCK_ATTRIBUTE as BLOCK_ATTRIBUTE
+from milora.tuners.base.layer import BlockAdapter as BlockAdapter
+from milora.tuners.base.layer import LinearAdapter as LinearAdapter
+from milora.tuners.base.layer import new_parameter as new_parameter
+from milora.tuners.base.layer import trainable_dtype as trainable_dtype
+from milora.tuners.base.model import BlockTuner as BlockTuner
+from milora.tuners.base.model import LinearTuner as LinearTuner
+from milora.tuners.base.model import PlannedTuner as PlannedTuner
+from milora.tuners.base.plan import check_plan as check_plan
+
+__all__ = [
+    "BLOCK_ATTRIBUTE",
+    "FORMAT_VERSION",
+    "BlockAdapter",
+    "BlockTuner",
+    "LinearAdapter",
+    "LinearTuner",
+    "MethodHooks",
+    "PlannedConfig",
+    "PlannedTuner",
+    "Site",
+    "check_plan",
+    "is_positive",
+    "new_parameter",
+    "trainable_dtype",
+]

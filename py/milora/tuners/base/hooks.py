@@ -1,0 +1,58 @@
+"""What a method adds to training beyond its parameters; the default adds nothing."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from peft.config import PeftConfig
+from torch import Tensor, nn
+
+from milora.errors import MiloraError
+
+
+class MethodHooks:
+    """A method's name and part in training. A method that adds nothing uses this class itself."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+
+    def label_of(self, config: PeftConfig) -> str:
+        """The method's name, of this adapter."""
+        return self.label
+
+    def routed_unit(self, config: PeftConfig) -> Literal["prompt", "token"] | None:
+        """What the adapter's routers decide for: its balance loss counts these; None without learned routers."""
+        return None
+
+    def reads_prompt(self, config: PeftConfig) -> bool:
+        """True where the adapter must know which tokens are the prompt."""
+        return self.routed_unit(config) == "prompt"
+
+    def records_prompts(self, config: PeftConfig) -> bool:
+        """True where the adapter tells for each prompt which experts it chose."""
+        return False
+
+    def extra_loss(self, model: nn.Module, adapter: str) -> Tensor | None:
+        """A term of the training loss, once a step; never part of a dev loss."""
+        return None
+
+    def after_update(self, model: nn.Module, adapter: str, step: int) -> None:
+        """Called after the optimiser's update and before the gradients are cleared; ``step`` counts from 1."""
+
+    def state(self, model: nn.Module, adapter: str) -> dict[str, Tensor]:
+        """What a checkpoint must hold besides parameters and moments."""
+        return {}
+
+    def load_state(self, model: nn.Module, adapter: str, tensors: dict[str, Tensor]) -> None:
+        """Puts :meth:`state` back."""
+
+    def prune(self, model: nn.Module, adapter: str) -> int:
+        """One step of a search: drops the weakest candidate of each place; gives how many are left at most."""
+        raise self._no_search()
+
+    def discretised(self, model: nn.Module, adapter: str) -> dict[str, Any]:
+        """The config of the adapter that a search found: the kept candidates alone, to be trained anew."""
+        raise self._no_search()
+
+    def _no_search(self) -> MiloraError:
+        return MiloraError("adapter/unsupported", "The adapter's method has no search; only Learned-Adapter and SSP.")

@@ -1,0 +1,57 @@
+"""Every method that the Python side knows, by its adapter's PEFT type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from peft import LoraConfig
+from peft.config import PeftConfig
+from peft.tuners.tuners_utils import BaseTuner
+from torch import nn
+
+from milora.errors import MiloraError
+from milora.tuners.base import MethodHooks
+from milora.tuners.bitfit import BitfitConfig, BitfitModel
+from milora.tuners.milora import MiloraConfig, MiloraHooks, MiloraModel
+
+
+@dataclass(frozen=True)
+class TunerMethod:
+    """A method's config, tuner (None: PEFT's own) and part in training."""
+
+    config: type[PeftConfig]
+    tuner: type[BaseTuner] | None
+    hooks: MethodHooks
+
+
+METHODS: Mapping[str, TunerMethod] = {
+    "LORA": TunerMethod(LoraConfig, None, MethodHooks("LoRA")),
+    "MILORA_PROMPT": TunerMethod(MiloraConfig, MiloraModel, MiloraHooks("MiLoRA")),
+    "MILORA_BITFIT": TunerMethod(BitfitConfig, BitfitModel, MethodHooks("BitFit")),
+}
+
+
+def method_of(peft_type: object) -> TunerMethod:
+    """The method of a PEFT type.
+
+    Raises:
+        MiloraError: ``adapter/unreadable`` for a type that is none of ours.
+    """
+    # The enum's members are strings of their own name.
+    found = METHODS.get(str(getattr(peft_type, "value", peft_type)))
+    if found is None:
+        raise MiloraError(
+            "adapter/unreadable",
+            f"The adapter's peft_type is {peft_type!r}; allowed: {', '.join(METHODS)}.",
+            path="peft_type",
+            found=str(peft_type),
+            allowed=", ".join(METHODS),
+        )
+    return found
+
+
+def hooks_of(model: nn.Module, adapter: str) -> MethodHooks:
+    """The part in training of a model's adapter."""
+    config: PeftConfig = getattr(model, "peft_config")[adapter]  # noqa: B009 - only a PeftModel declares it
+    return method_of(config.peft_type).hooks
