@@ -160,7 +160,9 @@ def _plain(value: Any) -> Any:
 
 def _readme(config: dict[str, Any], folder_name: str) -> str:
     base = config.get("base_model_name_or_path") or "the-base-model"
-    method = method_of(config["peft_type"])
+    # In memory it is a member of PEFT's enum, whose value is the name.
+    peft_type = getattr(config["peft_type"], "value", config["peft_type"])
+    method = method_of(peft_type)
     ours = method.tuner is not None
     return _README.format(
         base=f"base_model: {json.dumps(base)}\n",
@@ -170,7 +172,7 @@ def _readme(config: dict[str, Any], folder_name: str) -> str:
         imports="import milora  # registers the adapter's type with PEFT\n" if ours else "",
         requires=(
             "It needs the Python package `milora`: import it before loading the adapter, or PEFT stops with "
-            f"`KeyError: '{config['peft_type']}'`."
+            f"`KeyError: '{peft_type}'`."
             if ours
             else "It loads with PEFT alone."
         ),
