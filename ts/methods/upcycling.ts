@@ -48,6 +48,13 @@ const adaptedGraph = (graph: ModelGraph, lora: PeftLoraConfig): ModelGraph => ({
 });
 
 /**
+ * How much stronger each of a LoRA adapter's modules must be as an expert, of which only k are active: the number of
+ * experts over k, so that their gates, which add up to k, add up to what the adapter was.
+ */
+const compensation = ({ gate, policy }: MiloraMethod, experts: number, active: number): number =>
+  policy.kind === "learned" && gate !== "probability" ? experts / Math.min(active, experts) : 1;
+
+/**
  * The plan of a MiLoRA adapter whose experts are a LoRA adapter's modules.
  * @throws MiloraError `adapter/mismatch` where the LoRA adapter has none of the model's modules.
  */
@@ -59,11 +66,16 @@ export const planFromLora = (graph: ModelGraph, lora: PeftLoraConfig, method: Mi
       allowed: graph.layers[0]?.modules.map(({ module }) => module).join(", "),
     });
   const plan = planRouted(adapted, { ...method, rank: lora.r, alpha: lora.lora_alpha, modules: undefined });
+  const most = Math.max(...plan.layers.map(({ experts }) => experts.length));
   return {
     ...plan,
+    lora_alpha: lora.lora_alpha * compensation(method, most, plan.top_k),
     layers: plan.layers.map((layer) => ({
       ...layer,
-      experts: layer.experts.map((expert) => ({ ...expert, ...scaleOf(`${layer.path}.${expert.module}`, lora) })),
+      experts: layer.experts.map((expert) => {
+        const { rank, alpha } = scaleOf(`${layer.path}.${expert.module}`, lora);
+        return { ...expert, rank, alpha: alpha * compensation(method, layer.experts.length, plan.top_k) };
+      }),
     })),
   };
 };
@@ -127,21 +139,24 @@ export const planExport = (
   config: MiloraAdapterConfig,
   chosen: Readonly<Record<string, readonly string[]>>,
 ): LoraAdapterConfig => {
-  const kept = config.layers.flatMap(({ path, experts }) =>
-    experts
-      .filter(({ name }) => chosen[path]?.includes(name) ?? false)
-      .map(({ module, rank, alpha }) => ({ path: `${path}.${module}`, rank, alpha })),
-  );
-  if (kept.length === 0)
+  const kept = config.layers.flatMap(({ path, experts }) => {
+    const active = experts.filter(({ name }) => chosen[path]?.includes(name) ?? false);
+    // The gates of a learned policy add up to k, whatever is kept: the inverse of what an import does.
+    const routed = config.policy === "learned" && config.gate !== "probability";
+    const share = routed ? Math.min(config.top_k, experts.length) / active.length : 1;
+    return active.map(({ module, rank, alpha }) => ({ path: `${path}.${module}`, rank, alpha: alpha * share }));
+  });
+  const [first] = kept;
+  if (first === undefined)
     throw new MiloraError("adapter/unsupported", "No expert is active, so there is nothing to export.");
-  const differing = kept.filter(({ rank, alpha }) => rank !== config.r || alpha !== config.lora_alpha);
+  const differing = kept.filter(({ rank, alpha }) => rank !== first.rank || alpha !== first.alpha);
   return {
     peft_type: "LORA",
     task_type: "CAUSAL_LM",
     base_model_name_or_path: config.base_model_name_or_path,
     inference_mode: true,
-    r: config.r,
-    lora_alpha: config.lora_alpha,
+    r: first.rank,
+    lora_alpha: first.alpha,
     lora_dropout: config.lora_dropout,
     rank_pattern: Object.fromEntries(differing.map(({ path, rank }) => [path, rank])),
     alpha_pattern: Object.fromEntries(differing.map(({ path, alpha }) => [path, alpha])),

@@ -3,7 +3,7 @@ import { resolveGraph } from "../../../ts/graph/model-graph.js";
 import { resolveMethod } from "../../../ts/methods/registry.js";
 import { exportedExperts, peftLoraConfig, planExport, planFromLora } from "../../../ts/methods/upcycling.js";
 import { miloraAdapterConfig, type MiloraAdapterConfig } from "../../../ts/spec/adapter-config.js";
-import { miloraMethod } from "../../../ts/spec/adapters/milora.js";
+import { miloraMethod, policySchema } from "../../../ts/spec/adapters/milora.js";
 import { methodSchema, type MethodInput } from "../../../ts/spec/method.js";
 import { llamaDescription } from "../../support/graphs.js";
 
@@ -16,12 +16,25 @@ const configOf = (method: MethodInput): MiloraAdapterConfig =>
 describe("a plan from a LoRA adapter", () => {
   it("takes its modules, ranks and scales", () => {
     const lora = loraOf({ target_modules: ["q_proj", "down_proj"], rank_pattern: { down_proj: 4 } });
-    const plan = planFromLora(graph, lora, milora());
+    const plan = planFromLora(graph, lora, milora({ topK: 2 }));
     expect(plan.layers[1]?.experts.map(({ name, rank, alpha }) => [name, rank, alpha])).toEqual([
       ["q", 8, 16],
       ["down", 4, 16],
     ]);
     expect(plan.target_modules).toEqual(["q_proj", "down_proj"]);
+  });
+
+  it("makes experts as much stronger as fewer of them are active, and an export takes it back", () => {
+    const lora = loraOf({ target_modules: ["q_proj", "k_proj", "v_proj", "o_proj"] });
+    const alphas = (method: object) => planFromLora(graph, lora, milora(method)).layers[0]?.experts[0]?.alpha;
+    expect(alphas({ topK: 1 })).toBe(64);
+    expect(alphas({ topK: 3 })).toBeCloseTo((16 * 4) / 3, 12);
+    expect(alphas({ topK: 1, gate: "probability" })).toBe(16);
+    expect(alphas({ topK: 1, policy: { kind: "all" } })).toBe(16);
+    const plan = planFromLora(graph, lora, milora({ topK: 3 }));
+    const kept = (policy: object) => planExport(plan, exportedExperts(plan, policySchema.parse(policy)));
+    expect(kept({ kind: "all" }).lora_alpha).toBeCloseTo(16, 12);
+    expect(kept({ kind: "fixed", layers: { "0-1": ["q"] } }).lora_alpha).toBeCloseTo(64, 12);
   });
 
   it("keeps the scale of rank-stabilised LoRA", () => {
