@@ -17,6 +17,7 @@ const layers = {
   evaluate: ["errors", "util", "spec", "graph", "methods", "data", "tasks", "backend", "runs"],
   generate: ["errors", "util", "spec", "backend"],
   bench: ["errors", "util", "spec", "graph", "methods", "data", "tasks", "backend", "generate", "runs"],
+  sweep: ["errors", "util", "spec", "runs"],
   report: ["errors", "util", "spec", "graph", "methods", "runs"],
   client: [
     "errors",
@@ -35,7 +36,7 @@ const layers = {
     "bench",
     "report",
   ],
-  cli: ["errors", "util", "spec", "client", "runs", "report"],
+  cli: ["errors", "util", "spec", "client", "runs", "sweep", "report"],
 };
 
 const pathOf = (layer) => `^ts/${layer}(\\.ts$|/)`;
@@ -56,10 +57,16 @@ module.exports = {
     { name: "no-cycle", severity: "error", from: {}, to: { circular: true } },
     { name: "index-without-cli", severity: "error", from: { path: "^ts/index\\.ts$" }, to: { path: "^ts/cli/" } },
     {
-      name: "only-bridge-imports-pythonia-and-execa",
+      name: "only-bridge-imports-pythonia",
       severity: "error",
       from: { path: "^ts/", pathNot: "^ts/bridge/" },
-      to: { path: "node_modules/(pythonia|execa)/" },
+      to: { path: "node_modules/pythonia/" },
+    },
+    {
+      name: "only-bridge-and-sweep-import-execa",
+      severity: "error",
+      from: { path: "^ts/", pathNot: "^ts/(bridge|sweep)/" },
+      to: { path: "node_modules/execa/" },
     },
     {
       name: "environment-without-pythonia",

@@ -31,4 +31,6 @@ export { defineTask } from "./tasks/define-task.js";
 export type { Task } from "./tasks/task.js";
 export type { TrainResult, TrainRun } from "./train/run-handle.js";
 export type { Batch } from "./train/batches.js";
-export type { DevLoss, StepFigures, Trainer } from "./train/trainer.js";
+export type { DevLoss } from "./train/dev-loss.js";
+export type { TrainerPhase } from "./train/phases.js";
+export type { StepFigures, Trainer } from "./train/trainer.js";

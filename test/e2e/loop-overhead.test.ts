@@ -7,9 +7,10 @@ import { openBackend, type PythonBackend } from "../../ts/bridge/index.js";
 import { resolveGraph } from "../../ts/graph/model-graph.js";
 import { resolveMethod } from "../../ts/methods/registry.js";
 import { runSchema } from "../../ts/spec/run.js";
+import { createTrainer } from "../../ts/train/create-trainer.js";
 import { fineTune } from "../../ts/train/fine-tune.js";
 import { startRun } from "../../ts/train/run-handle.js";
-import { createTrainer, type Trainer } from "../../ts/train/trainer.js";
+import type { Trainer } from "../../ts/train/trainer.js";
 import { median } from "../../ts/util/statistics.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
 

@@ -1,12 +1,17 @@
-import { execa } from "execa";
-import { createHash } from "node:crypto";
-import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { jsonOf, programFile, runProgram } from "../support/cli.js";
+import { jsonOf, runProgram } from "../support/cli.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
 import { makeTinyModel } from "../support/tiny-model.js";
+import {
+  eventsOf,
+  interruptProgram,
+  stateOf,
+  weightSteps,
+  writeRunSpec,
+  type RunInput,
+} from "../support/training-runs.js";
 
 let model: Awaited<ReturnType<typeof makeTinyModel>>;
 beforeAll(async () => {
@@ -14,75 +19,8 @@ beforeAll(async () => {
 });
 afterAll(() => model.remove());
 
-interface RunInput {
-  readonly method?: object;
-  readonly train?: object;
-  readonly rows?: number;
-}
-
-/** A spec on the tiny model, in a folder of its own; float32, so that results can be compared bit for bit. */
-const specFile = async ({
-  method = { kind: "milora", rank: 4 },
-  train = {},
-  rows = 60,
-}: RunInput = {}): Promise<string> => {
-  const folder = await temporaryFolder();
-  const row = (index: number) =>
-    JSON.stringify({ prompt: `What follows ${index}? ${"so ".repeat(index % 7)}`, answer: ` ${index + 1}` });
-  writeFileSync(join(folder, "train.jsonl"), Array.from({ length: rows }, (_, index) => row(index)).join("\n"));
-  const spec = {
-    model: model.folder,
-    method,
-    data: { train: join(folder, "train.jsonl") },
-    train: {
-      batchSize: 4,
-      dtype: "float32",
-      device: "cpu",
-      learningRate: 1e-3,
-      activationLearningRate: 1e-4,
-      ...train,
-    },
-  };
-  const file = join(folder, "spec.json");
-  writeFileSync(file, JSON.stringify(spec));
-  return file;
-};
-
-const digest = (file: string): string => createHash("sha256").update(readFileSync(file)).digest("hex");
-
-/** Checksums of the trainables and optimisers of a checkpoint, and of the best adapter. */
-const stateOf = (run: string, step: number): Readonly<Record<string, string>> => {
-  const training = join(run, "checkpoints", `step-${step}`, "training");
-  const tensors = readdirSync(training).filter((name) => name.endsWith(".safetensors"));
-  expect(tensors.length).toBeGreaterThan(0);
-  return {
-    adapter: digest(join(run, "adapter", "adapter_model.safetensors")),
-    ...Object.fromEntries(tensors.map((name) => [name, digest(join(training, name))])),
-  };
-};
-
-const eventsOf = (run: string): readonly { readonly type: string; readonly step?: number; readonly kind?: string }[] =>
-  readFileSync(join(run, "events.jsonl"), "utf8")
-    .split("\n")
-    .filter((line) => line.endsWith("}"))
-    .map((line) => JSON.parse(line));
-
-const weightSteps = (run: string): readonly number[] =>
-  eventsOf(run).flatMap(({ type, step, kind }) =>
-    type === "step" && kind === "weights" && step !== undefined ? [step] : [],
-  );
-
-/** Starts a run and calls `act` with its process once the record holds a step of at least `step`. */
-const interrupt = async (args: readonly string[], run: string, step: number, signal: "SIGKILL" | "SIGINT") => {
-  const child = execa("node", [programFile, ...args], { reject: false, timeout: 240_000 });
-  const deadline = Date.now() + 200_000;
-  while (Date.now() < deadline && child.exitCode === null) {
-    if (existsSync(join(run, "events.jsonl")) && weightSteps(run).some((made) => made >= step)) break;
-    await wait(20);
-  }
-  child.kill(signal);
-  return child;
-};
+const specFile = (input: Omit<RunInput, "model"> = {}): Promise<string> =>
+  writeRunSpec({ ...input, model: model.folder });
 
 describe("milora train", () => {
   it.each([
@@ -94,7 +32,11 @@ describe("milora train", () => {
     const [straight, killed] = [join(folder, "straight"), join(folder, "killed")];
     expect((await runProgram(["train", spec, "--out", straight])).exitCode).toBe(0);
     // Figures are read at checkpoints at the latest: the record shows step 10 once its checkpoint is under way.
-    const first = await interrupt(["train", spec, "--out", killed], killed, 10, "SIGKILL");
+    const first = await interruptProgram(["train", spec, "--out", killed], {
+      run: killed,
+      step: 10,
+      signal: "SIGKILL",
+    });
     expect(first.signal).toBe("SIGKILL");
     const resumed = await runProgram(["train", spec, "--out", killed, "--resume", "--json"]);
     expect(resumed.exitCode).toBe(0);
@@ -108,13 +50,21 @@ describe("milora train", () => {
   it("stops on Ctrl-C after the step, saved, with code 130, and goes on", async () => {
     const spec = await specFile({ train: { maxSteps: 4000, epochs: 400, evalEvery: 50 } });
     const run = join(await temporaryFolder(), "run");
-    const stopped = await interrupt(["train", spec, "--out", run, "--json"], run, 20, "SIGINT");
+    const stopped = await interruptProgram(["train", spec, "--out", run, "--json"], {
+      run,
+      step: 20,
+      signal: "SIGINT",
+    });
     expect(stopped.exitCode).toBe(130);
     const { steps, stoppedBy } = JSON.parse(stopped.stdout);
     expect(stoppedBy).toBe("interrupted");
     expect(existsSync(join(run, "checkpoints", `step-${steps}`, "loop.json"))).toBe(true);
     expect(existsSync(join(run, "adapter", "adapter_model.safetensors"))).toBe(true);
-    const again = await interrupt(["train", spec, "--out", run, "--resume", "--json"], run, steps + 20, "SIGINT");
+    const again = await interruptProgram(["train", spec, "--out", run, "--resume", "--json"], {
+      run,
+      step: steps + 20,
+      signal: "SIGINT",
+    });
     expect(JSON.parse(again.stdout).steps).toBeGreaterThan(steps);
   });
 

@@ -184,9 +184,10 @@ def planned_config(model: PreTrainedModel, peft_type: str, *, only: Sequence[str
         model: The base.
         peft_type: The method's type.
         only: Names of the adapted modules, split or fused; or blocks: ``attention``, ``ffn``.
-        settings: The method's fields; a dictionary ``place`` holds what every place has besides its name and size.
+        settings: The method's fields; a dictionary ``place`` holds what every place has besides its name and size, a
+            dictionary ``places`` what the place of a name has instead.
     """
-    place = settings.pop("place", {})
+    place, own = settings.pop("place", {}), settings.pop("places", {})
     modules = _FUSED_MODULES if model.config.model_type == "phi3" else _SPLIT_MODULES
     modules = {name: module for name, module in {**modules, **_BLOCKS}.items() if name in only}
     layers = []
@@ -199,7 +200,7 @@ def planned_config(model: PreTrainedModel, peft_type: str, *, only: Sequence[str
             sizes = {"in_features": width, "out_features": width}
             if isinstance(target, torch.nn.Linear):
                 sizes = {"in_features": target.in_features, "out_features": target.out_features}
-            places.append({"name": name, "module": module, **sizes, **place})
+            places.append({"name": name, "module": module, **sizes, **place, **own.get(name, {})})
         layers.append({"path": path, "modules": places})
     return {
         "peft_type": peft_type,

@@ -1,22 +1,29 @@
 import { createFakeBackend, type FakeBackend, type FakeHandlers } from "./fake-backend.js";
+import { createFakeBooks } from "./fake-books.js";
 
 /** What a fake training answers: figures for each step, and a dev loss for each evaluation (nats a token). */
 export interface FakeTraining {
   readonly rows?: number;
   readonly devLosses?: readonly number[];
+  /** Dev loss by the steps made so far, in place of `devLosses`. */
+  readonly devLossAt?: (step: number) => number;
   /** Loss of a step by its number, from 1; 1.5 where nothing is said. */
   readonly lossOf?: (step: number) => number | null;
+  /** Called with the name of each operation that the training consists of, before it is done; may throw. */
+  readonly before?: (name: string) => void;
   readonly handlers?: FakeHandlers;
 }
 
-/** A backend that keeps the books of a training and computes nothing. */
+/** A backend that keeps the books of a training and computes nothing; a training resumed from its files goes on. */
 export const createFakeTraining = ({
   rows = 40,
   devLosses = [],
+  devLossAt,
   lossOf,
+  before = () => undefined,
   handlers = {},
 }: FakeTraining = {}): FakeBackend => {
-  let step = 0;
+  const books = createFakeBooks(before);
   let evaluation = 0;
   const waiting: { readonly kind: "weights" | "activation"; readonly step: number }[] = [];
   return createFakeBackend({
@@ -28,16 +35,20 @@ export const createFakeTraining = ({
       dropped: [],
       checksum: `checksum-of-${name}`,
     }),
-    attachAdapter: () => ({ trainable: 10, routerParameters: 2, activationParameters: 1 }),
-    startTraining: () => ({ weights: 9, activation: 1 }),
-    weightsStep: () => {
-      step += 1;
-      waiting.push({ kind: "weights", step });
+    ...books.handlers,
+    weightsStep: (input) => {
+      books.handlers.weightsStep(input);
+      waiting.push({ kind: "weights", step: books.step() });
       return {};
     },
-    activationStep: () => {
-      waiting.push({ kind: "activation", step });
+    activationStep: (input) => {
+      books.handlers.activationStep(input);
+      waiting.push({ kind: "activation", step: books.step() });
       return {};
+    },
+    stopTraining: () => {
+      waiting.length = 0;
+      return books.handlers.stopTraining();
     },
     trainingFigures: () => ({
       steps: waiting.splice(0).map(({ kind, step: at }) => ({
@@ -50,15 +61,10 @@ export const createFakeTraining = ({
       })),
     }),
     dataLoss: () => {
-      const loss = devLosses[Math.min(evaluation, devLosses.length - 1)] ?? 1;
+      const loss = devLossAt?.(books.step()) ?? devLosses[Math.min(evaluation, devLosses.length - 1)] ?? 1;
       evaluation += 1;
       return { nll: loss * 200, answerTokens: 200, routing: null };
     },
-    saveAdapter: () => ({ bytes: 1 }),
-    saveTraining: () => ({ bytes: 1 }),
-    loadTraining: () => ({}),
-    stopTraining: () => ({}),
-    unloadAdapter: () => ({}),
     ...handlers,
   });
 };

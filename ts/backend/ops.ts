@@ -197,14 +197,14 @@ export const ops = {
     }),
     output: z.object({}),
   },
-  /** The figures of every step since the last call, oldest first. */
   /** One step of a search: drops the weakest candidate of each place; gives how many are left there at most. */
   pruneCandidates: { input: z.object({ adapter: adapterName }), output: z.object({ left: count }) },
   /** What a search found: the `adapter_config.json` of the kept candidates alone, to be attached and trained anew. */
   discretise: {
     input: z.object({ adapter: adapterName }),
-    output: z.object({ config: z.record(z.string(), z.unknown()) }),
+    output: z.object({ config: z.record(z.string(), z.json()) }),
   },
+  /** The figures of every step since the last call, oldest first. */
   trainingFigures: { input: z.object({}), output: z.object({ steps: z.array(stepFigures) }) },
   saveTraining: { input: z.object({ folder: z.string() }), output: z.object({ bytes: count }) },
   loadTraining: { input: z.object({ folder: z.string() }), output: z.object({}) },

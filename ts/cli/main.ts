@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { endWithSweep } from "../sweep/end-with-parent.js";
 import { registerCommands } from "./register.js";
 import { printError } from "./output.js";
 
@@ -25,4 +26,5 @@ const main = async (): Promise<void> => {
   }
 };
 
+endWithSweep();
 void main();

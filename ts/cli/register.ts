@@ -63,6 +63,14 @@ const registerTraining = (program: Command): void => {
     .option("--resume", "go on from the newest checkpoint in --out")
     .option("--set <path=value>", "a field of the spec, such as train.epochs=2 (repeatable)", collect)
     .action(run(async () => (await import("./commands/train.js")).train));
+  withJson(
+    program.command("sweep <spec>").description("run methods × tasks × seeds by a spec; goes on where it was stopped"),
+  )
+    .option("--out <dir>", "the sweep's folder; sweeps/<name> by default")
+    .option("--jobs <n>", "runs at once", number, 1)
+    .option("--only <text>", "only the runs whose name or id contains it")
+    .option("--dry-run", "list the runs and how they stand; run nothing")
+    .action(run(async () => (await import("./commands/sweep.js")).sweepCommand));
 };
 
 const registerUse = (program: Command): void => {

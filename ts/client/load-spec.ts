@@ -5,9 +5,7 @@ import { parseWith } from "../spec/parse.js";
 import { withMethodPreset } from "../spec/presets.js";
 import { runSchema, type RunSpec } from "../spec/run.js";
 import { readJsonFile, readTextFile } from "../util/files.js";
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
+import { isRecord } from "../util/records.js";
 
 const readYaml = async (file: string): Promise<unknown> => {
   const { parse } = await import("yaml");

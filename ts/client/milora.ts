@@ -14,9 +14,10 @@ import { parseWith } from "../spec/parse.js";
 import { withMethodPreset, withPreset } from "../spec/presets.js";
 import { runSchema, type RunSpec } from "../spec/run.js";
 import { taskByName } from "../tasks/registry.js";
+import { createTrainer } from "../train/create-trainer.js";
 import { fineTune } from "../train/fine-tune.js";
 import { startRun, type TrainRun } from "../train/run-handle.js";
-import { createTrainer, type Trainer } from "../train/trainer.js";
+import type { Trainer } from "../train/trainer.js";
 import { loadTrainingData, writeTrainingData } from "../train/training-data.js";
 import { AdapterNames } from "./adapter-names.js";
 import type {

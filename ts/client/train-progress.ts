@@ -1,52 +1,71 @@
 import type { TrainEvent } from "../runs/events.js";
 import { createProgress, type Progress, type ProgressStream } from "../util/progress.js";
 
+type EventOf<Type extends TrainEvent["type"]> = Extract<TrainEvent, { type: Type }>;
+
 const figure = (name: string, value: number | null, digits: number): string =>
   `${name} ${value === null ? "not finite" : value.toFixed(digits)}`;
+
+const perplexityOf = ({ perplexity }: EventOf<"evaluation">): string => figure("dev perplexity", perplexity, 3);
+
+const firstLine = (event: EventOf<"started">): string => {
+  const { train, dev } = event.rows;
+  return (
+    `${event.method} on ${event.model} (${event.device}, ${event.dtype}): ${event.trainable.toLocaleString("en")} parameters train, ` +
+    `${train} training rows, ${dev} dev rows (${event.devSource}), ${event.steps} steps\n`
+  );
+};
+
+/** What stays as a line of its own above the progress line. */
+const noteOf = (event: EventOf<"phase" | "pruned" | "evaluation" | "warning">): string => {
+  switch (event.type) {
+    case "phase":
+      return `phase ${event.index + 1} of ${event.of}: ${event.name}, ${event.steps} steps, ${event.trainable.toLocaleString("en")} parameters train`;
+    case "pruned":
+      return `step ${event.step}: at most ${event.left} left at a place`;
+    case "evaluation":
+      return `step ${event.step}: ${perplexityOf(event)}${event.best ? " (best so far)" : ""}`;
+    case "warning":
+      return `warning: ${event.message}`;
+  }
+};
 
 /** Draws a run's events on a stream: one line that redraws on a terminal, plain lines elsewhere. */
 export const trainProgress = (stream: ProgressStream): ((event: TrainEvent) => void) => {
   let progress: Progress | undefined;
+  let phase = "";
   let perplexity = "";
   let tokens = 0;
   let startedAt = 0;
-  const onStep = (event: Extract<TrainEvent, { type: "step" }>): void => {
+  const onStarted = (event: EventOf<"started">): void => {
+    stream.write(firstLine(event));
+    startedAt = performance.now();
+    const start = event.resumedAt ?? 0;
+    progress = createProgress({ stream, label: "step", total: event.steps, unit: "step", start });
+  };
+  const onStep = (event: EventOf<"step">): void => {
     if (event.kind !== "weights") return;
     tokens += event.tokens;
     const rate = tokens / ((performance.now() - startedAt) / 1000);
-    const parts = [figure("loss", event.loss, 3)];
-    if (event.balance !== null && event.balance > 0) parts.push(figure("balance", event.balance, 2));
-    if (perplexity !== "") parts.push(perplexity);
-    parts.push(`${rate.toFixed(0)} tokens/s`);
-    progress?.update(event.step, parts.join(" · "));
+    const balance = event.balance !== null && event.balance > 0 ? figure("balance", event.balance, 2) : "";
+    const parts = [phase, figure("loss", event.loss, 3), balance, perplexity, `${rate.toFixed(0)} tokens/s`];
+    progress?.update(event.step, parts.filter((part) => part !== "").join(" · "));
   };
   return (event) => {
     switch (event.type) {
-      case "started": {
-        const { train, dev } = event.rows;
-        stream.write(
-          `${event.method} on ${event.model} (${event.device}, ${event.dtype}): ${event.trainable.toLocaleString("en")} parameters train, ` +
-            `${train} training rows, ${dev} dev rows (${event.devSource}), ${event.steps} steps\n`,
-        );
-        startedAt = performance.now();
-        progress = createProgress({
-          stream,
-          label: "step",
-          total: event.steps,
-          unit: "step",
-          start: event.resumedAt ?? 0,
-        });
+      case "started":
+        onStarted(event);
         break;
-      }
       case "step":
         onStep(event);
         break;
+      case "phase":
+      case "pruned":
       case "evaluation":
-        perplexity = figure("dev perplexity", event.perplexity, 3);
-        progress?.note(`step ${event.step}: ${perplexity}${event.best ? " (best so far)" : ""}`);
-        break;
       case "warning":
-        progress?.note(`warning: ${event.message}`);
+        if (event.type === "phase") phase = event.name;
+        if (event.type === "evaluation") perplexity = perplexityOf(event);
+        progress?.note(noteOf(event));
         break;
       case "finished":
         progress?.close();

@@ -1,7 +1,7 @@
 import type { Backend } from "../backend/backend.js";
-import { MiloraError } from "../errors.js";
 import type { ReaderName } from "../tasks/readers/reader.js";
 import {
+  checkScorer,
   checkSplit,
   type Rendered,
   type Scorer,
@@ -60,26 +60,22 @@ const loadItems = async (options: EvaluateOptions, template: string, split: Spli
   }));
 };
 
-const checkScorer = (task: Task, scorer: Scorer): void => {
-  if (task.scorers.includes(scorer)) return;
-  throw new MiloraError("input/unknown-name", `The task ${task.name} can't be scored by ${scorer}.`, {
-    path: "scorer",
-    found: scorer,
-    allowed: task.scorers.join(", "),
-  });
-};
-
 const chunking = ({ signal, onProgress, batchSize = 32 }: EvaluateOptions) => ({ signal, onProgress, batchSize });
 
-const byGeneration = async (options: EvaluateOptions, items: readonly Item[]): Promise<readonly ScoredRow[]> => {
+const byGeneration = async (options: EvaluateOptions, items: readonly Item[]) => {
   const { backend, adapter, task, beams = 1, maxNewTokens = task.maxNewTokens, reader = "robust", signal } = options;
-  return await runChunked({
+  let newTokens = 0;
+  let seconds = 0;
+  const rows: readonly ScoredRow[] = await runChunked({
     ...chunking(options),
     items,
     sizeOf: ({ rendered }) => rendered.prompt.length,
     run: async (chunk) => {
       const requests = chunk.map(({ rendered: { prompt, chat = false } }) => ({ adapter, prompt, chat }));
+      const startedAt = performance.now();
       const { outputs } = await backend.call("generate", { requests, beams, maxNewTokens }, { signal });
+      seconds += (performance.now() - startedAt) / 1000;
+      newTokens += outputs.reduce((total, output) => total + output.newTokens, 0);
       return outputs.flatMap(({ text }, position) =>
         chunk.slice(position, position + 1).map(({ example, index, rendered, expected }) => {
           const { answer } = task.read(text, example, reader);
@@ -95,6 +91,7 @@ const byGeneration = async (options: EvaluateOptions, items: readonly Item[]): P
       );
     },
   });
+  return { rows, newTokens, tokensPerSecond: seconds > 0 ? newTokens / seconds : 0 };
 };
 
 /** A row with the answers of both ways of choosing; `row` carries the normalised one. */
@@ -140,8 +137,8 @@ const chanceOf = (task: Task, items: readonly Item[]): number => {
 
 const score = async (options: EvaluateOptions, items: readonly Item[]) => {
   if (options.scorer === "generate") {
-    const rows = await byGeneration(options, items);
-    return { ...summarize(rows), rows };
+    const generated = await byGeneration(options, items);
+    return { ...summarize(generated.rows), ...generated };
   }
   const scored = await byLikelihood(options, items);
   const rows = scored.map(({ row }) => row);

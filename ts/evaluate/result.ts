@@ -43,6 +43,9 @@ export interface EvaluationResult {
   /** Wilson's 95 % interval of the accuracy. */
   readonly interval: readonly [number, number];
   readonly seconds: number;
+  /** Tokens that the model wrote, and how many a second of generation; scorer `generate` only. */
+  readonly newTokens?: number | undefined;
+  readonly tokensPerSecond?: number | undefined;
   readonly rows: readonly ScoredRow[];
 }
 

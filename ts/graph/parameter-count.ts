@@ -27,6 +27,8 @@ export interface ParameterCount {
   /** The same with the routers' projections W_r added. */
   readonly activatedWithProjection: ActivatedCount;
   readonly modules: readonly { readonly name: string; readonly layers: number; readonly parameters: number }[];
+  /** What the figures stand for, where they are not those of the adapter that a training ends with. */
+  readonly note?: string;
 }
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);

@@ -8,6 +8,7 @@ import type { MethodCapabilities, MethodDefinition } from "./method.js";
 import { midora } from "./midora.js";
 import { milora } from "./milora.js";
 import { plainTraining, type TrainingPlan } from "./phase.js";
+import { ssp } from "./ssp.js";
 
 /** A method with its settings, resolved against one model. */
 export interface ResolvedMethod {
@@ -53,5 +54,7 @@ export const resolveMethod = (graph: ModelGraph, method: Method): ResolvedMethod
       return resolveWith(lora, graph, method);
     case "bitfit":
       return resolveWith(bitfit, graph, method);
+    case "ssp":
+      return resolveWith(ssp, graph, method);
   }
 };

@@ -19,6 +19,8 @@ import { writeFileAtomic } from "../util/files.js";
 export const loopStateSchema = z.object({
   format: z.literal(1),
   step: z.int(),
+  /** The phase that the run is in, from 0; records of older versions have none. */
+  phase: z.int().min(0).default(0),
   epoch: z.int(),
   /** Batches of this epoch that are done. */
   batch: z.int(),

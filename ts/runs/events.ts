@@ -44,6 +44,21 @@ export type TrainEvent =
       /** Share of each expert as the most probable one, over layers and dev prompts; null without routers. */
       readonly argmaxShare: Readonly<Record<string, number>> | null;
     }
+  | {
+      /** A phase begins, or goes on in a resumed run; not told where the training has just one. */
+      readonly type: "phase";
+      readonly name: "search" | "train";
+      /** Its place, from 0, and how many there are. */
+      readonly index: number;
+      readonly of: number;
+      /** Steps of the run that are made. */
+      readonly step: number;
+      /** Steps of the phase. */
+      readonly steps: number;
+      readonly trainable: number;
+    }
+  /** A search dropped candidates; at most `left` are left at each place. */
+  | { readonly type: "pruned"; readonly step: number; readonly left: number }
   | { readonly type: "checkpoint"; readonly step: number; readonly folder: string }
   | { readonly type: "warning"; readonly message: string }
   | {

@@ -21,6 +21,10 @@ export const manifestSchema = z.object({
   stoppedBy: z.string().nullable(),
   best: z.object({ step: z.int(), devPerplexity: z.number() }).nullable(),
   tokensPerSecond: z.number().nullable(),
+  /** What trains, and what of the adapter modules a prompt activates; records of older versions have none. */
+  parameters: z
+    .object({ trainable: z.int(), activated: z.object({ min: z.number(), mean: z.number(), max: z.number() }) })
+    .optional(),
   error: z.string().nullable().default(null),
 });
 

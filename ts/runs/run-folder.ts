@@ -1,16 +1,19 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { z } from "zod";
 import { MiloraError } from "../errors.js";
-import type { AdapterConfig } from "../spec/adapter-config.js";
 import { parseWith } from "../spec/parse.js";
-import { writeFileAtomic } from "../util/files.js";
+import { readJsonFile, writeFileAtomic } from "../util/files.js";
 import { manifestSchema, runFormatVersion, type Manifest } from "./manifest.js";
 
 /** The places of a run folder. */
 export interface RunFolder {
   readonly root: string;
   readonly manifest: string;
+  /** The plan of the adapter that the run ends with, as soon as it is known. */
   readonly plan: string;
+  /** The plan of the search before it; only where the method searches. */
+  readonly searchPlan: string;
   readonly events: string;
   readonly checkpoints: string;
   /** The best adapter, in PEFT's layout. */
@@ -23,6 +26,7 @@ export const runFolder = (root: string): RunFolder => ({
   root,
   manifest: join(root, "run.json"),
   plan: join(root, "plan", "adapter_config.json"),
+  searchPlan: join(root, "plan", "search.json"),
   events: join(root, "events.jsonl"),
   checkpoints: join(root, "checkpoints"),
   adapter: join(root, "adapter"),
@@ -78,5 +82,12 @@ export const readManifest = (folder: RunFolder): Manifest => {
   return parseWith(manifestSchema, value, { what: "The run record", file: folder.manifest });
 };
 
-export const writePlan = (folder: RunFolder, config: AdapterConfig): Promise<void> =>
-  writeFileAtomic(folder.plan, `${JSON.stringify(config, undefined, 2)}\n`);
+const planSchema = z.record(z.string(), z.json());
+
+/** Writes a plan, an adapter's `adapter_config.json`. */
+export const writePlan = (file: string, plan: object): Promise<void> =>
+  writeFileAtomic(file, `${JSON.stringify(plan, undefined, 2)}\n`);
+
+/** Reads the plan of the adapter that a run trains. */
+export const readPlan = async ({ plan }: RunFolder): Promise<z.output<typeof planSchema>> =>
+  parseWith(planSchema, await readJsonFile(plan, "the run's plan"), { what: "The run's plan", file: plan });

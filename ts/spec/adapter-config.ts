@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { BitfitAdapterConfig } from "./adapters/bitfit.js";
 import { plannedHeader, plannedModule } from "./adapters/planned.js";
+import type { SspAdapterConfig } from "./adapters/ssp.js";
 import { expertName } from "./roles.js";
 
 /**
@@ -66,4 +67,4 @@ export type MiloraAdapterConfig = z.output<typeof miloraAdapterConfig>;
 export type LoraAdapterConfig = z.output<typeof loraAdapterConfig>;
 
 /** The config of any method's adapter: the plan of a run. */
-export type AdapterConfig = MiloraAdapterConfig | LoraAdapterConfig | BitfitAdapterConfig;
+export type AdapterConfig = MiloraAdapterConfig | LoraAdapterConfig | BitfitAdapterConfig | SspAdapterConfig;

@@ -100,6 +100,16 @@ export const checkSplit = (task: Pick<Task, "name" | "splits">, split: SplitName
   });
 };
 
+/** Refuses a scorer that the task does not have. Errors: `input/unknown-name`. */
+export const checkScorer = (task: Pick<Task, "name" | "scorers">, scorer: Scorer): void => {
+  if (task.scorers.includes(scorer)) return;
+  throw new MiloraError("input/unknown-name", `The task ${task.name} can't be scored by ${scorer}.`, {
+    path: "scorer",
+    found: scorer,
+    allowed: task.scorers.join(", "),
+  });
+};
+
 /** A task's examples as training rows; `chat` is true where the task's prompts go into the chat template. */
 export const taskRows = (
   task: Task,

@@ -10,15 +10,17 @@ import { runFormatVersion, type Manifest } from "../runs/manifest.js";
 import {
   createRunFolder,
   readManifest,
+  readPlan,
   runFolder,
   writeManifest,
   writePlan,
   type RunFolder,
 } from "../runs/run-folder.js";
 import type { RunSpec } from "../spec/run.js";
+import { createTrainer } from "./create-trainer.js";
 import type { RunControl, TrainResult } from "./run-handle.js";
 import { runLoop } from "./train.js";
-import { createTrainer, type Trainer } from "./trainer.js";
+import type { Trainer } from "./trainer.js";
 import { loadTrainingData, writeTrainingData } from "./training-data.js";
 
 /** The name of the adapter that a run trains, on the Python side. */
@@ -52,16 +54,26 @@ const rowFiles = (folder: RunFolder) => ({
   dev: join(folder.data, "dev.jsonl"),
 });
 
+/** What fails once a trainer is open must not leave its adapter behind. */
+const orClose = async (trainer: Trainer, work: () => Promise<void>): Promise<void> => {
+  try {
+    await work();
+  } catch (error) {
+    await trainer.close().catch(() => undefined);
+    throw error;
+  }
+};
+
 const openNew = async ({ backend, graph, spec, out }: FineTuneOptions): Promise<Opened> => {
   const method = resolveMethod(graph, spec.method);
   const data = await loadTrainingData(spec.data, spec.train.seed);
   const folder = createRunFolder(out);
   try {
     const files = await writeTrainingData(data, folder.data);
-    await writePlan(folder, method.config);
     const { format, devSource } = data;
     const rows = { files, format, devSource };
     const trainer = await createTrainer({ backend, adapter: adapterName, method, settings: spec.train, ...rows });
+    await orClose(trainer, () => writePlan(folder.plan, trainer.config));
     return { folder, trainer, format, from: undefined };
   } catch (error) {
     // There is no run yet; what is left of it would be in the way of the next try.
@@ -98,6 +110,15 @@ const checkResumable = (folder: RunFolder, manifest: Manifest, spec: RunSpec): v
     );
 };
 
+const checkRows = (folder: RunFolder, { data }: Manifest, { rows: { train, dev } }: Trainer): void => {
+  if (train.checksum === data.train && dev.checksum === data.dev) return;
+  throw new MiloraError(
+    "run/not-resumable",
+    `The rows in ${folder.data} are not the ones that the run was started with.`,
+    { file: folder.data, hint: "Put the files back as they were, or start a new run." },
+  );
+};
+
 const openResumed = async ({ backend, graph, spec, out }: FineTuneOptions): Promise<Opened> => {
   const folder = runFolder(out);
   const manifest = readManifest(folder);
@@ -106,6 +127,10 @@ const openResumed = async ({ backend, graph, spec, out }: FineTuneOptions): Prom
   const files = rowFiles(folder);
   const { format } = manifest.data;
   const devSource = "the rows that the run was started with";
+  const checkpoint = newestCheckpoint(folder.checkpoints);
+  const phase = checkpoint?.state.phase ?? 0;
+  // What a search found stands in the plan; the first phase's plan is computed.
+  const at = phase > 0 ? { phase, config: await readPlan(folder) } : undefined;
   const trainer = await createTrainer({
     backend,
     adapter: adapterName,
@@ -114,21 +139,20 @@ const openResumed = async ({ backend, graph, spec, out }: FineTuneOptions): Prom
     files,
     format,
     devSource,
+    at,
   });
-  const { train, dev } = trainer.rows;
-  if (train.checksum !== manifest.data.train || dev.checksum !== manifest.data.dev)
-    throw new MiloraError(
-      "run/not-resumable",
-      `The rows in ${folder.data} are not the ones that the run was started with.`,
-      {
-        file: folder.data,
-        hint: "Put the files back as they were, or start a new run.",
-      },
-    );
-  const checkpoint = newestCheckpoint(folder.checkpoints);
-  if (checkpoint !== undefined) await trainer.restore(checkpoint.state, join(checkpoint.folder, "training"));
+  await orClose(trainer, async () => {
+    checkRows(folder, manifest, trainer);
+    if (checkpoint !== undefined) await trainer.restore(checkpoint.state, join(checkpoint.folder, "training"));
+  });
   return { folder, trainer, format, from: checkpoint?.state };
 };
+
+/** The method's counts, or where a search is over those of what it found, all of which is active. */
+const parametersOf = ({ method: { count }, phase, trainable }: Trainer): Manifest["parameters"] =>
+  phase.index === 0
+    ? { trainable: count.trainable, activated: { ...count.activated } }
+    : { trainable, activated: { min: trainable, mean: trainable, max: trainable } };
 
 const firstManifest = ({ spec, session }: FineTuneOptions, { trainer, format, from }: Opened): Manifest => ({
   format: runFormatVersion,
@@ -144,6 +168,7 @@ const firstManifest = ({ spec, session }: FineTuneOptions, { trainer, format, fr
   stoppedBy: null,
   best: from?.best ?? null,
   tokensPerSecond: null,
+  parameters: parametersOf(trainer),
   error: null,
 });
 
@@ -199,7 +224,8 @@ export const fineTune = async (options: FineTuneOptions): Promise<TrainResult> =
     const { steps: step, best, tokensPerSecond } = result;
     const finished = trainer.step >= trainer.totalSteps || stoppedBy === "patience";
     const ended = finished ? ("finished" as const) : ("stopped" as const);
-    await writeManifest(folder, { ...manifest, state: ended, step, stoppedBy, best, tokensPerSecond });
+    const parameters = parametersOf(trainer);
+    await writeManifest(folder, { ...manifest, state: ended, step, stoppedBy, best, tokensPerSecond, parameters });
     return result;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);

@@ -3,7 +3,8 @@ import { setImmediate } from "node:timers/promises";
 import { MiloraError } from "../errors.js";
 import { pruneCheckpoints, writeCheckpoint, type LoopState } from "../runs/checkpoint.js";
 import type { EventLog, TrainEvent } from "../runs/events.js";
-import type { RunFolder } from "../runs/run-folder.js";
+import { writePlan, type RunFolder } from "../runs/run-folder.js";
+import type { Batch } from "./batches.js";
 import type { RunControl } from "./run-handle.js";
 import type { StepFigures, Trainer } from "./trainer.js";
 
@@ -85,12 +86,13 @@ const evaluate = async (loop: Loop): Promise<void> => {
   });
   if (loss === undefined) return;
   progress.evaluatedAt = trainer.step;
-  const best = Number.isFinite(loss.perplexity) && loss.perplexity < (progress.best?.devPerplexity ?? Infinity);
+  const lower = Number.isFinite(loss.perplexity) && loss.perplexity < (progress.best?.devPerplexity ?? Infinity);
+  const best = trainer.mayBeBest && lower;
   if (best) {
     await trainer.save(folder.adapter);
     progress.best = { step: trainer.step, devPerplexity: loss.perplexity };
   }
-  progress.evaluationsWithoutBest = best ? 0 : progress.evaluationsWithoutBest + 1;
+  if (trainer.mayBeBest) progress.evaluationsWithoutBest = best ? 0 : progress.evaluationsWithoutBest + 1;
   emit({ type: "evaluation", step: trainer.step, best, ...loss });
   // Whoever iterates over the events may stop the run here, before the next step.
   await setImmediate();
@@ -114,11 +116,26 @@ const checkpoint = async (loop: Loop): Promise<void> => {
   pruneCheckpoints(folder.checkpoints, trainer.settings.keepCheckpoints);
 };
 
-const oneStep = async ({ trainer }: Loop, batch: { readonly rows: readonly number[] }): Promise<void> => {
+/** Whether a step on Θ follows: in a search after each step on Ω, else as the settings say. */
+const movesActivation = ({ phase, settings, method, step }: Trainer): boolean => {
+  if (phase.search !== null) return true;
+  const { activationLearningRate, activationEvery } = settings;
+  return method.capabilities.bilevel && activationLearningRate > 0 && step % activationEvery === 0;
+};
+
+const oneStep = async (trainer: Trainer, batch: Batch): Promise<void> => {
   await trainer.weightsStep(batch);
-  const { activationLearningRate, activationEvery } = trainer.settings;
-  const bilevel = trainer.method.capabilities.bilevel && activationLearningRate > 0;
-  if (bilevel && trainer.step % activationEvery === 0) await trainer.activationStep(trainer.nextDevBatch());
+  if (movesActivation(trainer)) await trainer.activationStep(trainer.nextDevBatch());
+};
+
+const prunesNow = ({ phase: { search, start }, step }: Trainer): boolean => {
+  const every = search?.pruneEvery ?? null;
+  return every !== null && (step - start) % every === 0;
+};
+
+const prune = async ({ trainer, emit }: Loop): Promise<void> => {
+  const left = await trainer.pruneCandidates();
+  emit({ type: "pruned", step: trainer.step, left });
 };
 
 const stopReason = ({ trainer, progress, control }: Loop): string | undefined => {
@@ -129,8 +146,8 @@ const stopReason = ({ trainer, progress, control }: Loop): string | undefined =>
   return trainer.totalSteps === maxSteps ? "max-steps" : "epochs";
 };
 
-/** Steps until there is a reason to stop; the clock counts training only, not evaluations or saves. */
-const makeSteps = async (loop: Loop): Promise<string> => {
+/** Steps to the end of the phase, or to a reason to stop; the clock counts training only, not evaluations or saves. */
+const makeSteps = async (loop: Loop): Promise<string | undefined> => {
   const { trainer, progress } = loop;
   const { evalEvery, checkpointEvery } = trainer.settings;
   let clock = performance.now();
@@ -143,24 +160,53 @@ const makeSteps = async (loop: Loop): Promise<string> => {
     readAt = clock;
   };
   for (const batch of trainer.batches()) {
-    await oneStep(loop, batch);
+    await oneStep(trainer, batch);
     const now = performance.now();
     if (trainer.step % figuresEvery.steps === 0 || now - readAt > figuresEvery.milliseconds) {
       await readFigures(loop);
       readAt = now;
     }
+    // Before an evaluation or a checkpoint, which are of the candidates that are left.
+    if (prunesNow(trainer)) await pause(() => prune(loop));
     if (trainer.step % evalEvery === 0) await pause(() => evaluate(loop));
-    const reason = stopReason(loop);
-    if (reason === undefined && trainer.step % checkpointEvery === 0) await pause(() => checkpoint(loop));
-    if (reason !== undefined) break;
+    if (stopReason(loop) !== undefined) break;
+    // The end of a phase has a checkpoint of its own.
+    if (trainer.step % checkpointEvery === 0 && trainer.stepsLeft > 0) await pause(() => checkpoint(loop));
   }
   await pause(async () => undefined);
-  return stopReason(loop) ?? "epochs";
+  return stopReason(loop);
+};
+
+const tellPhase = ({ trainer, emit }: Loop): void => {
+  const { name, index, of, steps } = trainer.phase;
+  if (of > 1) emit({ type: "phase", name, index, of, step: trainer.step, steps, trainable: trainer.trainable });
+};
+
+/** From a search to the training of what it found. Killed in between, a run finds it again from the checkpoint. */
+const enterNextPhase = async (loop: Loop): Promise<void> => {
+  const { trainer, folder } = loop;
+  await checkpoint(loop);
+  const search = trainer.config;
+  await trainer.nextPhase();
+  await writePlan(folder.searchPlan, search);
+  await writePlan(folder.plan, trainer.config);
+  tellPhase(loop);
+};
+
+/** Every phase, in order, until there is a reason to stop. */
+const runPhases = async (loop: Loop): Promise<string> => {
+  tellPhase(loop);
+  for (;;) {
+    const reason = await makeSteps(loop);
+    if (reason !== undefined) return reason;
+    await enterNextPhase(loop);
+  }
 };
 
 /**
- * The training loop (paper, section 3.3 and appendix A): Ω steps on D_train, Θ steps on D_val between them,
- * dev perplexity every `evalEvery` steps, early stopping, the best adapter kept in `adapter/`.
+ * The training loop (paper, section 3.3 and appendix A): Ω steps on D_train, Θ steps on D_val between them, a search
+ * before them where the method has one, dev perplexity every `evalEvery` steps, early stopping, the best adapter kept
+ * in `adapter/`.
  */
 export const runLoop = async (parts: LoopParts): Promise<LoopOutcome> => {
   const { trainer, log, control, folder, from } = parts;
@@ -170,7 +216,7 @@ export const runLoop = async (parts: LoopParts): Promise<LoopOutcome> => {
   };
   const loop: Loop = { ...parts, emit, progress: startProgress(from) };
   const { progress } = loop;
-  const stoppedBy = trainer.step < trainer.totalSteps ? await makeSteps(loop) : "epochs";
+  const stoppedBy = await runPhases(loop);
   if (progress.evaluatedAt !== trainer.step && control.stopReason() === undefined) await evaluate(loop);
   if (progress.best === null) await trainer.save(folder.adapter);
   await checkpoint(loop);

@@ -1,123 +1,129 @@
-import { resolve } from "node:path";
 import type { Backend, OpOutput } from "../backend/backend.js";
 import { MiloraError } from "../errors.js";
+import type { TrainingPlan } from "../methods/phase.js";
 import type { ResolvedMethod } from "../methods/registry.js";
 import type { LoopState } from "../runs/checkpoint.js";
 import type { TrainSettings } from "../spec/train.js";
-import { BatchOrder, type Batch, type Position } from "./batches.js";
+import type { Batch, BatchOrder, Position } from "./batches.js";
+import { devLossOf, type DevLoss } from "./dev-loss.js";
+import { openTraining, type AdapterToTrain, type PlanConfig } from "./open-training.js";
+import type { TrainerPhase } from "./phases.js";
 import { learningRateAt, scheduleFactor, type Schedule } from "./schedule.js";
+import { rowOrder, usableRows, type TrainingLength, type TrainingRows } from "./training-rows.js";
 
-type LoadedRows = OpOutput<"loadRows">;
 type RawFigures = OpOutput<"trainingFigures">["steps"][number];
 
 /** The figures of one step that was made. */
 export type StepFigures = RawFigures & { readonly step: number; readonly learningRate: number };
 
-/** What the dev set says: perplexity, and how the routers spread its prompts. */
-export interface DevLoss {
-  readonly perplexity: number;
-  readonly balance: number | null;
-  readonly argmaxShare: Readonly<Record<string, number>> | null;
-}
-
 /** Everything that a trainer needs; made by `createTrainer`. */
-export interface TrainerParts {
-  readonly backend: Backend;
-  readonly adapter: string;
-  readonly method: ResolvedMethod;
-  readonly settings: TrainSettings;
-  readonly train: LoadedRows;
-  readonly dev: LoadedRows;
-  readonly devSource: string;
+export interface TrainerParts extends AdapterToTrain {
+  readonly rows: TrainingRows;
+  readonly length: TrainingLength;
+  readonly plan: TrainingPlan<PlanConfig>;
+  readonly phases: readonly TrainerPhase[];
+  readonly opened: OpenedPhase;
 }
 
-/** The paper's rule: 16 rows a step for a training set under 10,000 rows, else 128. */
-const paperBatchSize = (rows: number): number => (rows < 10_000 ? 16 : 128);
-
-const lengthsOf = (rows: LoadedRows): readonly number[] =>
-  rows.answerTokens.map((answer, row) => (answer === 0 ? 0 : answer + (rows.promptTokens[row] ?? 0)));
-
-const argmaxShare = (routing: OpOutput<"dataLoss">["routing"]): DevLoss["argmaxShare"] => {
-  if (routing === null) return null;
-  const totals = routing.experts.map((_, expert) =>
-    routing.argmax.reduce((total, layer) => total + (layer[expert] ?? 0), 0),
-  );
-  const all = totals.reduce((total, value) => total + value, 0);
-  return Object.fromEntries(routing.experts.map((name, expert) => [name, (totals[expert] ?? 0) / all]));
-};
+/** A phase whose adapter is attached: its plan, and how many parameters train. */
+interface OpenedPhase {
+  readonly phase: TrainerPhase;
+  readonly config: PlanConfig;
+  readonly trainable: number;
+}
 
 /**
  * One training in progress, a step at a time: seeded batches, steps on Ω and Θ, dev perplexity, saving.
- * `milora.train` is written on it; use it to own the loop.
+ * `milora.train` is written on it; use it to own the loop. Most methods have one phase; one that searches has two,
+ * and `nextPhase` leads from one to the other.
  */
 export class Trainer {
+  /** Steps of the whole training, all phases. */
   readonly totalSteps: number;
   readonly batchSize: number;
   readonly method: ResolvedMethod;
   readonly settings: TrainSettings;
-  readonly rows: { readonly train: LoadedRows; readonly dev: LoadedRows; readonly devSource: string };
+  readonly rows: TrainingRows;
+  readonly #parts: TrainerParts;
   readonly #backend: Backend;
   readonly #adapter: string;
-  readonly #schedule: Schedule;
-  readonly #devLengths: readonly number[];
+  #opened: OpenedPhase;
   #train: BatchOrder;
   #dev: BatchOrder;
   #step = 0;
   #lastWeightsStep: { readonly rows: readonly number[]; readonly learningRate: number } | undefined;
   #pending: { readonly step: number; readonly learningRate: number }[] = [];
+  #unread: StepFigures[] = [];
 
-  constructor({ backend, adapter, method, settings, train, dev, devSource }: TrainerParts) {
-    this.#backend = backend;
-    this.#adapter = adapter;
-    this.method = method;
-    this.settings = settings;
-    this.rows = { train, dev, devSource };
-    const lengths = lengthsOf(train);
-    this.#devLengths = lengthsOf(dev);
-    const usable = lengths.filter((length) => length > 0).length;
-    this.#checkUsable(usable);
-    this.batchSize = settings.batchSize ?? paperBatchSize(usable);
+  constructor(parts: TrainerParts) {
+    this.#parts = parts;
+    this.#backend = parts.backend;
+    this.#adapter = parts.adapter;
+    this.#opened = parts.opened;
+    this.totalSteps = parts.length.totalSteps;
+    this.batchSize = parts.length.batchSize;
+    this.method = parts.method;
+    this.settings = parts.settings;
+    this.rows = parts.rows;
     this.#train = this.#order("train");
     this.#dev = this.#order("dev");
-    const byEpochs = Math.ceil(this.#train.batchesPerEpoch * settings.epochs);
-    this.totalSteps = Math.max(1, Math.min(byEpochs, settings.maxSteps ?? byEpochs));
-    this.#schedule = { peak: settings.learningRate, totalSteps: this.totalSteps, warmup: settings.warmup };
   }
 
   /** Each data set has its own order; the dev set's is drawn from the next seed. */
-  #order(which: "train" | "dev", position: Position = { epoch: 0, batch: 0 }): BatchOrder {
-    const lengths = lengthsOf(this.rows[which]);
+  #order(which: "train" | "dev", position?: Position): BatchOrder {
+    const { batchSize } = this;
     const seed = this.settings.seed + (which === "train" ? 0 : 1);
-    return new BatchOrder({ lengths, batchSize: this.batchSize, seed, position });
+    return rowOrder(this.rows[which], { batchSize, seed, ...(position === undefined ? {} : { position }) });
   }
 
-  #checkUsable(usable: number): void {
-    const devUsable = this.#devLengths.filter((length) => length > 0).length;
-    if (usable > 0 && devUsable > 0) return;
-    const which = usable === 0 ? "training" : "dev";
-    throw new MiloraError(
-      "data/empty",
-      `No ${which} row is left: each answer alone is longer than ${this.settings.maxLength} tokens.`,
-      { path: "train.maxLength", hint: "Raise train.maxLength or shorten the answers." },
-    );
-  }
-
-  /** Weight steps that were made. */
+  /** Weight steps that were made, over all phases. */
   get step(): number {
     return this.#step;
   }
 
+  /** The phase that the training is in. */
+  get phase(): TrainerPhase {
+    return this.#opened.phase;
+  }
+
+  /** Weight steps that are left of the phase. */
+  get stepsLeft(): number {
+    return this.phase.start + this.phase.steps - this.#step;
+  }
+
+  /** Parameters that train in this phase. */
+  get trainable(): number {
+    return this.#opened.trainable;
+  }
+
+  /** The plan of the adapter in training: its `adapter_config.json`. */
+  get config(): PlanConfig {
+    return this.#opened.config;
+  }
+
+  /** Whether the adapter as it is now may be kept as the best: not in a search, nor before the method's budget. */
+  get mayBeBest(): boolean {
+    const last = this.phase.index === this.phase.of - 1;
+    return last && (this.#step >= this.#parts.plan.bestFrom || this.#step >= this.totalSteps);
+  }
+
+  /** The learning rate rises and falls anew in each phase. */
+  get #schedule(): Schedule {
+    const { learningRate: peak, warmup } = this.settings;
+    return { peak, totalSteps: this.phase.steps, warmup };
+  }
+
   /** Learning rate that the schedule gives the next weight step. */
   get learningRate(): number {
-    return learningRateAt(this.#step, this.#schedule);
+    return learningRateAt(this.#step - this.phase.start, this.#schedule);
   }
 
-  /** The batches that are left, in their seeded order; goes on where a resumed run stands. */
+  /** The batches that are left of the phase, in their seeded order; goes on where a resumed run stands. */
   *batches(): Generator<Batch, void, void> {
-    while (this.#step < this.totalSteps) yield this.#train.next();
+    while (this.stepsLeft > 0) yield this.#train.next();
   }
 
-  /** The next batch of the dev set, for a step on the activations. */
+  /** The next batch of the dev set, for a step on what is trained on it. */
   nextDevBatch(): Batch {
     return this.#dev.next();
   }
@@ -127,7 +133,8 @@ export class Trainer {
     batch: Batch,
     { learningRate = this.learningRate }: { readonly learningRate?: number } = {},
   ): Promise<void> {
-    await this.#backend.call("weightsStep", { data: "train", rows: [...batch.rows], learningRate });
+    const budget = this.#parts.plan.scheduled ? { budgetStep: this.#step + 1 } : {};
+    await this.#backend.call("weightsStep", { data: "train", rows: [...batch.rows], learningRate, ...budget });
     this.#step += 1;
     this.#lastWeightsStep = { rows: batch.rows, learningRate };
     this.#pending.push({ step: this.#step, learningRate });
@@ -146,35 +153,67 @@ export class Trainer {
     return learningRate === 0 ? null : { data: "train", rows: [...rows], learningRate };
   }
 
-  /** One AdamW step on Θ, the activations' coefficients; the rate decays as the weights' does. */
+  /** In a search the constant rate of what decides, else one that decays as the weights' does. */
+  get #activationRate(): number {
+    const { phase, settings } = this;
+    if (phase.search !== null) return phase.search.learningRate;
+    const step = Math.max(0, this.#step - phase.start - 1);
+    return settings.activationLearningRate * scheduleFactor(step, this.#schedule);
+  }
+
+  /** One AdamW step on Θ: the activations' coefficients, or what a search decides by. */
   async activationStep(batch: Batch, options: { readonly learningRate?: number } = {}): Promise<void> {
-    const factor = scheduleFactor(Math.max(0, this.#step - 1), this.#schedule);
-    const learningRate = options.learningRate ?? this.settings.activationLearningRate * factor;
+    const learningRate = options.learningRate ?? this.#activationRate;
     const virtualStep = this.#virtualStep();
     await this.#backend.call("activationStep", { data: "dev", rows: [...batch.rows], learningRate, virtualStep });
     this.#pending.push({ step: this.#step, learningRate });
   }
 
+  /** Drops the weakest candidate of each place of a search; gives how many are left there at most. */
+  async pruneCandidates(): Promise<number> {
+    return (await this.#backend.call("pruneCandidates", { adapter: this.#adapter })).left;
+  }
+
+  /**
+   * Ends a search: the adapter that it found takes its place and is trained anew, by fresh optimisers.
+   * @returns false in the last phase, where nothing happens.
+   * @throws MiloraError `input/invalid-spec` while steps of the search are left.
+   */
+  async nextPhase(): Promise<boolean> {
+    const { phases, backend, adapter } = this.#parts;
+    const phase = phases[this.phase.index + 1];
+    if (phase === undefined) return false;
+    if (this.stepsLeft > 0)
+      throw new MiloraError(
+        "input/invalid-spec",
+        `The phase ${this.phase.name} has ${this.stepsLeft} of ${this.phase.steps} steps left; make them before nextPhase.`,
+      );
+    // The Python side forgets them with the training that ends here.
+    this.#unread = [...(await this.figures())];
+    const { config } = await backend.call("discretise", { adapter });
+    await backend.call("stopTraining", {});
+    await backend.call("unloadAdapter", { adapter });
+    const trainable = await openTraining(this.#parts, { config, warmStart: false });
+    this.#opened = { phase, config: { ...config, inference_mode: true }, trainable };
+    this.#lastWeightsStep = undefined;
+    return true;
+  }
+
   /** The figures of the steps since the last call; on a GPU this is what waits for them. */
   async figures(): Promise<readonly StepFigures[]> {
     const { steps } = await this.#backend.call("trainingFigures", {});
+    const unread = this.#unread.splice(0);
     const made = this.#pending.splice(0, steps.length);
-    return steps.map((figures, index) => ({ ...figures, step: 0, learningRate: 0, ...made[index] }));
+    return [...unread, ...steps.map((figures, index) => ({ ...figures, step: 0, learningRate: 0, ...made[index] }))];
   }
 
   /** Loss over the whole dev set: exp(Σ nll / Σ answer tokens), and the routers' balance. */
   async devLoss({ signal }: { readonly signal?: AbortSignal } = {}): Promise<DevLoss> {
-    const rows = this.#devLengths.flatMap((length, row) => (length > 0 ? [row] : []));
-    const loss = await this.#backend.call(
-      "dataLoss",
-      { data: "dev", rows, adapter: this.#adapter, microBatch: this.settings.microBatch },
-      { signal },
+    const rows = [...usableRows(this.rows.dev)];
+    const { microBatch } = this.settings;
+    return devLossOf(
+      await this.#backend.call("dataLoss", { data: "dev", rows, adapter: this.#adapter, microBatch }, { signal }),
     );
-    return {
-      perplexity: Math.exp(loss.nll / loss.answerTokens),
-      balance: loss.routing?.balance ?? null,
-      argmaxShare: argmaxShare(loss.routing),
-    };
   }
 
   async devPerplexity(): Promise<number> {
@@ -191,15 +230,24 @@ export class Trainer {
     await this.#backend.call("saveTraining", { folder });
   }
 
-  /** Where the orders of both data sets stand. */
-  get position(): Pick<LoopState, "step" | "epoch" | "batch" | "devEpoch" | "devBatch"> {
+  /** Where the phases and the orders of both data sets stand. */
+  get position(): Pick<LoopState, "step" | "phase" | "epoch" | "batch" | "devEpoch" | "devBatch"> {
     const { epoch, batch } = this.#train.position;
     const dev = this.#dev.position;
-    return { step: this.#step, epoch, batch, devEpoch: dev.epoch, devBatch: dev.batch };
+    return { step: this.#step, phase: this.phase.index, epoch, batch, devEpoch: dev.epoch, devBatch: dev.batch };
   }
 
-  /** Puts everything back to a checkpoint. */
+  /**
+   * Puts everything back to a checkpoint of this phase.
+   * @throws MiloraError `run/not-resumable` for a checkpoint of another phase, or of another adapter.
+   */
   async restore(state: LoopState, folder: string): Promise<void> {
+    if (state.phase !== this.phase.index)
+      throw new MiloraError(
+        "run/not-resumable",
+        `The checkpoint is of phase ${state.phase + 1}, but the training is in phase ${this.phase.index + 1}.`,
+        { file: folder, found: String(state.phase + 1), allowed: String(this.phase.index + 1) },
+      );
     await this.#backend.call("loadTraining", { folder });
     this.#train = this.#order("train", { epoch: state.epoch, batch: state.batch });
     this.#dev = this.#order("dev", { epoch: state.devEpoch, batch: state.devBatch });
@@ -212,40 +260,3 @@ export class Trainer {
     await this.#backend.call("unloadAdapter", { adapter: this.#adapter });
   }
 }
-
-/** Attaches the method's adapter, loads the rows and opens the optimisers. */
-export const createTrainer = async ({
-  backend,
-  adapter,
-  method,
-  settings,
-  files,
-  format,
-  devSource,
-}: {
-  readonly backend: Backend;
-  readonly adapter: string;
-  readonly method: ResolvedMethod;
-  readonly settings: TrainSettings;
-  readonly files: { readonly train: string; readonly dev: string };
-  readonly format: "plain" | "chat";
-  readonly devSource: string;
-}): Promise<Trainer> => {
-  const { maxLength, seed, microBatch, weightDecay, maxGradientNorm } = settings;
-  const train = await backend.call("loadRows", { name: "train", file: files.train, format, maxLength });
-  const dev = await backend.call("loadRows", { name: "dev", file: files.dev, format, maxLength });
-  // Looks at the rows first: with none that can be used, nothing is attached.
-  const trainer = new Trainer({ backend, adapter, method, settings, train, dev, devSource });
-  const { trains } = settings;
-  const warmStart = settings.warmStart === undefined ? null : resolve(settings.warmStart);
-  const config = { ...method.config, inference_mode: false };
-  await backend.call("attachAdapter", { adapter, config, seed, warmStart, trains });
-  const balance = method.balance;
-  try {
-    await backend.call("startTraining", { adapter, microBatch, weightDecay, maxGradientNorm, balance, seed });
-  } catch (error) {
-    await backend.call("unloadAdapter", { adapter }).catch(() => undefined);
-    throw error;
-  }
-  return trainer;
-};

@@ -14,6 +14,7 @@ from milora.errors import MiloraError
 from milora.tuners.base import MethodHooks
 from milora.tuners.bitfit import BitfitConfig, BitfitModel
 from milora.tuners.milora import MiloraConfig, MiloraHooks, MiloraModel
+from milora.tuners.ssp import SspConfig, SspHooks, SspModel
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ METHODS: Mapping[str, TunerMethod] = {
     "LORA": TunerMethod(LoraConfig, None, MethodHooks("LoRA")),
     "MILORA_PROMPT": TunerMethod(MiloraConfig, MiloraModel, MiloraHooks("MiLoRA")),
     "MILORA_BITFIT": TunerMethod(BitfitConfig, BitfitModel, MethodHooks("BitFit")),
+    "MILORA_SSP": TunerMethod(SspConfig, SspModel, SspHooks("SSP")),
 }
 
 

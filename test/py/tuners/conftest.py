@@ -18,6 +18,9 @@ FAMILIES = ("llama", "gemma2", "qwen3", "phi3")
 _SOME = ["q", "qkv", "v", "o", "down"]
 _ALL = ["q", "k", "v", "o", "gate", "up", "down", "qkv", "gate_up"]
 _FIXED = [["q", "qkv", "down"], ["o"], []]
+_SSP = {"method": "MILORA_SSP", "only": _ALL, "r": 4, "lora_alpha": 6.0, "temperature": 0.5}
+_BOTH, _BIAS, _LORA = ({"lora": lora, "bias": bias} for lora, bias in ((True, True), (False, True), (True, False)))
+_KEPT = {"q": _BOTH, "qkv": _BOTH, "k": _BIAS, "o": _BIAS, "gate": _BOTH, "gate_up": _BIAS}
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "milora": {},
@@ -44,12 +47,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "midora-fixed": {"expert": "dora", "chosen": _FIXED},
     "lora": {"method": "lora"},
     "bitfit": {"method": "MILORA_BITFIT", "only": _ALL, "vector": 8},
+    "ssp-search": {**_SSP, "budget": 2800, "place": _BOTH},
+    "ssp-final": {**_SSP, "budget": None, "place": _LORA, "places": _KEPT},
 }
 """Changes of ``milora_plan``; ``method`` names another plan: ``lora``, or the type of a method of ours."""
 
 _SECOND = {
     "lora": {"rank": 2},
     "MILORA_BITFIT": {"vector": 4},
+    "MILORA_SSP": {"r": 2},
 }
 """Settings of another adapter of the same method, for two in one model."""
 
@@ -59,7 +65,12 @@ _DOORS = [
     *("by-layer-qwen3", "average-llama", "no-gate-gemma2", "ranks-phi3", "some-modules-llama"),
     *("midora-llama", "midora-phi3", "fixed-llama", "midora-fixed-gemma2", "all-qwen3", "lora-llama"),
     *("bitfit-llama", "bitfit-phi3"),
+    *("ssp-search-llama", "ssp-final-qwen3"),
 ]
+
+
+def _gates(layer: Any) -> dict[str, Tensor]:
+    return getattr(layer, "gates", {})
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,25 @@ class Case:
 
     @property
     def learns_activation(self) -> bool:
+        """There is something to train on D_val."""
+        if self.searches:
+            return True
         return self.learned and self.settings.get("activation", "rational") not in ("gelu", "relu")
+
+    @property
+    def searches(self) -> bool:
+        """Candidates are behind gates that are drawn anew in each forward pass of training."""
+        return self.settings.get("budget") is not None
+
+    def closed(self, model: Any) -> set[str]:
+        """Names of the parameters behind gates that the last forward pass of a search drew as 0."""
+        gates = {path: layer.gates["default"] for path, layer in model.named_modules() if "default" in _gates(layer)}
+        return {
+            f"{path}.milora_ssp_{parameter}.default"
+            for path, (lora, bias) in gates.items()
+            for parameter, gate in (("down", lora), ("up", lora), ("bias", bias))
+            if gate == 0
+        }
 
     @property
     def num_experts(self) -> int:

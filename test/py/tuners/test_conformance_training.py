@@ -126,11 +126,14 @@ def test_an_expert_that_no_prompt_chose_moves_by_decay_and_momentum_alone(case: 
             idle |= {name for name in omega if any(path in name for path in paths)}
         few = case.settings.get("top_k", 2) == 1 or case.settings.get("chosen", "all") != "all"
         assert idle or not few, "every expert was chosen: the test is blind"
-    for decay, expected in ((0.0, set(omega) - idle), (0.1, set(omega))):
+    for decay in (0.0, 0.1):
         session = TrainingSession(model, "default", TrainingSettings(weight_decay=decay), pad_id=0)
         before = values(omega)
         session.step(dataset, rows, 1e-3, "weights")
         routers = {name for name in omega if "prompt_router" in name}
+        closed = case.closed(model)
+        assert closed or not case.searches, "every gate was drawn open: the test is blind"
+        expected = set(omega) - idle - closed if decay == 0 else set(omega)
         assert moved(before, values(omega)) - routers == expected - routers
 
 

@@ -58,7 +58,9 @@ describe("scorer generate", () => {
       unparsed: 1,
       chance: 0.5,
       majority: 6 / 8,
+      newTokens: 16,
     });
+    expect(result.tokensPerSecond).toBeGreaterThan(0);
     expect(result.rows.map((row) => row.index)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
     expect(result.rows.map((row) => row.prompt)).toEqual(texts.map((text) => `${text}:`));
     expect(result.rows[6]).toMatchObject({ output: "hm", read: null, expected: "yes", correct: false });
@@ -120,6 +122,7 @@ describe("scorer loglik", () => {
     const { result, backend } = await run(scores, { scorer: "loglik" });
     // Two of the eight rows are "no". By character: −1.9/2 against −3/3, and −4/2 against −9/3.
     expect(result.accuracySum).toBe(2 / 8);
+    expect(result.tokensPerSecond).toBeUndefined();
     expect(result).toMatchObject({ accuracy: 2 / 8, accuracyNormalized: 2 / 8, unparsed: 0, chance: 0.5 });
     expect(backend.calls[0]?.input).toMatchObject({ adapter: "tuned" });
     expect(result.rows[6]).toMatchObject({ read: "no", scores: [{ logLikelihood: -9 }, { logLikelihood: -4 }] });

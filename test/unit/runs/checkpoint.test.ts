@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -7,6 +8,7 @@ import { temporaryFolder } from "../../support/temporary-folder.js";
 const state = (step: number): LoopState => ({
   format: 1,
   step,
+  phase: 1,
   epoch: 0,
   batch: step,
   devEpoch: 0,
@@ -63,6 +65,16 @@ describe("checkpoints", () => {
     mkdirSync(join(folder, "step-11.partial"));
     pruneCheckpoints(folder, 2);
     expect(readdirSync(folder).toSorted()).toEqual(["step-10", "step-2"]);
+  });
+
+  it("without a phase, as older versions wrote them, are of the first", async () => {
+    const folder = await temporaryFolder();
+    const { phase: _none, ...older } = state(3);
+    const text = JSON.stringify(older);
+    const sha256 = createHash("sha256").update(text).digest("hex");
+    mkdirSync(join(folder, "step-3"));
+    writeFileSync(join(folder, "step-3", "loop.json"), JSON.stringify({ state: text, sha256 }));
+    expect(newestCheckpoint(folder)?.state).toEqual({ ...state(3), phase: 0 });
   });
 
   it("are none where there is no folder", async () => {

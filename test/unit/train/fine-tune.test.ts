@@ -1,58 +1,13 @@
 import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { Backend } from "../../../ts/backend/backend.js";
-import { resolveGraph } from "../../../ts/graph/model-graph.js";
 import type { TrainEvent } from "../../../ts/runs/events.js";
-import { runSchema, type RunSpec } from "../../../ts/spec/run.js";
-import { fineTune } from "../../../ts/train/fine-tune.js";
-import { startRun, type TrainRun } from "../../../ts/train/run-handle.js";
 import { createFakeTraining } from "../../support/fake-training.js";
-import { llamaDescription } from "../../support/graphs.js";
+import { recordOf, specWith, startFineTuning as start } from "../../support/fine-tuning.js";
 import { temporaryFolder } from "../../support/temporary-folder.js";
-
-const graph = resolveGraph(llamaDescription({ layers: 2, hidden: 16, ffn: 32 }));
-const session = { device: "cpu", dtype: "float32", versions: {} };
-
-const specWith = async (train: object): Promise<RunSpec> => {
-  const file = join(await temporaryFolder(), "rows.jsonl");
-  const rows = Array.from({ length: 50 }, (_, row) => JSON.stringify({ prompt: `question ${row}`, answer: " yes" }));
-  writeFileSync(file, rows.join("\n"));
-  return runSchema.parse({
-    model: "test/llama",
-    method: { kind: "milora", rank: 2 },
-    data: { train: file, dev: { split: 0.2 } },
-    train: { batchSize: 8, ...train },
-  });
-};
-
-const start = ({
-  backend,
-  spec,
-  out,
-  resume = false,
-  onEvent,
-}: {
-  readonly backend: Backend;
-  readonly spec: RunSpec;
-  readonly out: string;
-  readonly resume?: boolean;
-  readonly onEvent?: (event: TrainEvent, run: TrainRun) => void;
-}): TrainRun => {
-  const run: TrainRun = startRun((control) => fineTune({ backend, graph, spec, out, resume, control, session }), {
-    onEvent: (event) => onEvent?.(event, run),
-  });
-  return run;
-};
 
 const stepsIn = (events: readonly TrainEvent[]): readonly number[] =>
   events.flatMap((event) => (event.type === "step" && event.kind === "weights" ? [event.step] : []));
-
-const recordOf = (out: string): readonly TrainEvent[] =>
-  readFileSync(join(out, "events.jsonl"), "utf8")
-    .trimEnd()
-    .split("\n")
-    .map((line) => JSON.parse(line));
 
 describe("fineTune", () => {
   it("alternates steps on the weights and the activations, evaluates, and keeps the best adapter", async () => {

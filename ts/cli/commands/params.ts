@@ -48,5 +48,6 @@ export const params = async (context: CommandContext, raw: object, model: string
         ].map(grouped),
       ],
     ]),
+    ...(count.note === undefined ? [] : ["", count.note]),
   ]);
 };

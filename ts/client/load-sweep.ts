@@ -1,0 +1,19 @@
+import { parseWith } from "../spec/parse.js";
+import { sweepSchema, type SweepSpec } from "../spec/sweep.js";
+import { taskByName } from "../tasks/registry.js";
+import { checkScorer, templateOf } from "../tasks/task.js";
+import { readSpecValue } from "./load-spec.js";
+
+/**
+ * Reads a sweep's spec from a file, checks it and fills the defaults. Tasks, templates and scorers are looked up now,
+ * not after the first training.
+ */
+export const loadSweepSpec = async (file: string): Promise<SweepSpec> => {
+  const sweep = parseWith(sweepSchema, await readSpecValue(file), { what: "The sweep", file });
+  for (const { evaluate } of sweep.groups)
+    for (const task of (evaluate?.tasks ?? []).map(taskByName)) {
+      templateOf(task, evaluate?.template);
+      checkScorer(task, evaluate?.scorer ?? "generate");
+    }
+  return sweep;
+};

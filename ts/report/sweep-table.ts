@@ -1,0 +1,162 @@
+import type { ScoreFigures, SweepJobRecord, SweepRecord } from "../runs/sweep-record.js";
+import { median } from "../util/statistics.js";
+
+type Range = readonly [number, number];
+
+/** How a row's results lie to something else's; ranges that touch are no difference. */
+export type Comparison = "better" | "worse" | "inside the spread" | "unknown";
+
+/** One method's results on one task: a row of the table. */
+export interface SweepRow {
+  readonly row: string;
+  readonly trainable: number | null;
+  readonly activated: { readonly min: number; readonly mean: number; readonly max: number } | null;
+  /** Of the untuned model. */
+  readonly before: number | null;
+  readonly after: readonly { readonly seed: number; readonly value: number }[];
+  readonly median: number | null;
+  /** Lowest and highest over the seeds. */
+  readonly spread: Range | null;
+  /** What decides comparisons: the spread of two seeds or more, Wilson's 95 % interval of one accuracy. */
+  readonly range: Range | null;
+  readonly againstBefore: Comparison;
+  /** Against the row with the best median; null for that row itself. */
+  readonly againstBest: Comparison | null;
+  /** Medians over the seeds. */
+  readonly trainTokensPerSecond: number | null;
+  readonly decodeTokensPerSecond: number | null;
+  /** Runs of the row that have no result. */
+  readonly missing: number;
+}
+
+/** One group on one task, or by dev perplexity where it is not scored. */
+export interface SweepTable {
+  readonly group: string;
+  readonly task: string | null;
+  readonly measure: "accuracy" | "dev perplexity";
+  /** All that decides the score; several where runs were scored in several ways. */
+  readonly protocols: readonly string[];
+  readonly chance: number | null;
+  readonly majority: number | null;
+  readonly rows: readonly SweepRow[];
+}
+
+interface Measured {
+  readonly job: SweepJobRecord;
+  readonly value: number | undefined;
+  readonly score: ScoreFigures | undefined;
+}
+
+const distinct = <Item>(items: readonly Item[]): readonly Item[] => [...new Set(items)];
+
+const medianOrNull = (values: readonly (number | null | undefined)[]): number | null => {
+  const present = values.filter((value) => typeof value === "number");
+  return present.length === 0 ? null : median(present);
+};
+
+const scoreOf = (job: SweepJobRecord | undefined, task: string | null): ScoreFigures | undefined =>
+  job?.scores?.find((score) => score.task === task);
+
+const measured = (job: SweepJobRecord, task: string | null): Measured => {
+  const score = scoreOf(job, task);
+  const value = task === null ? job.train?.best?.devPerplexity : score?.accuracy;
+  return { job, value: job.state === "finished" ? value : undefined, score };
+};
+
+/** Whether `range` lies wholly on one side of `other`; with a lower-is-better measure the sides change places. */
+const compare = (range: Range | null, other: Range | null, higherIsBetter: boolean): Comparison => {
+  if (range === null || other === null) return "unknown";
+  if (range[0] > other[1]) return higherIsBetter ? "better" : "worse";
+  if (range[1] < other[0]) return higherIsBetter ? "worse" : "better";
+  return "inside the spread";
+};
+
+const spreadOf = (values: readonly number[]): Range | null =>
+  values.length === 0 ? null : [Math.min(...values), Math.max(...values)];
+
+/** One seed has no spread: of an accuracy the interval of its rows stands in, of a perplexity nothing does. */
+const rangeOf = (values: readonly number[], first: ScoreFigures | undefined): Range | null =>
+  values.length > 1 ? spreadOf(values) : values.length === 1 ? (first?.interval ?? null) : null;
+
+const beforeRange = (before: ScoreFigures | undefined, seeds: number): Range | null => {
+  if (before === undefined) return null;
+  return seeds > 1 ? [before.accuracy, before.accuracy] : before.interval;
+};
+
+const rowOf = (jobs: readonly SweepJobRecord[], task: string | null, before: ScoreFigures | undefined): SweepRow => {
+  const results = jobs.map((job) => measured(job, task));
+  const present = results.filter(({ value }) => value !== undefined);
+  const after = present
+    .map(({ job, value = Number.NaN }) => ({ seed: job.seed ?? 0, value }))
+    .toSorted((left, right) => left.seed - right.seed);
+  const values = after.map(({ value }) => value);
+  const range = rangeOf(values, present[0]?.score);
+  const parameters = jobs.find(({ train }) => train?.parameters !== undefined)?.train?.parameters;
+  return {
+    row: jobs[0]?.row ?? "",
+    trainable: parameters?.trainable ?? null,
+    activated: parameters?.activated ?? null,
+    before: before?.accuracy ?? null,
+    after,
+    median: medianOrNull(values),
+    spread: spreadOf(values),
+    range,
+    againstBefore: compare(range, beforeRange(before, values.length), true),
+    againstBest: null,
+    trainTokensPerSecond: medianOrNull(present.map(({ job }) => job.train?.tokensPerSecond)),
+    decodeTokensPerSecond: medianOrNull(present.map(({ score }) => score?.tokensPerSecond)),
+    missing: jobs.length - present.length,
+  };
+};
+
+/** The row with the best median, the first of equals. */
+const bestRow = (rows: readonly SweepRow[], higherIsBetter: boolean): SweepRow | undefined => {
+  const sign = higherIsBetter ? 1 : -1;
+  return rows
+    .filter((row) => row.median !== null)
+    .toSorted((left, right) => sign * ((right.median ?? 0) - (left.median ?? 0)))[0];
+};
+
+const withBest = (rows: readonly SweepRow[], higherIsBetter: boolean): readonly SweepRow[] => {
+  const best = bestRow(rows, higherIsBetter);
+  return rows.map((row) => ({
+    ...row,
+    againstBest: row === best ? null : compare(row.range, best?.range ?? null, higherIsBetter),
+  }));
+};
+
+const tableOf = (group: string, task: string | null, jobs: readonly SweepJobRecord[]): SweepTable => {
+  const runs = jobs.filter((job) => job.kind === "run" && job.group === group);
+  const beforeOf = (run: SweepJobRecord | undefined) =>
+    scoreOf(
+      jobs.find(({ id }) => id === run?.before),
+      task,
+    );
+  const rows = distinct(runs.map(({ row }) => row)).map((name) => {
+    const ofRow = runs.filter(({ row }) => row === name);
+    return rowOf(ofRow, task, beforeOf(ofRow[0]));
+  });
+  const scores = runs.flatMap((run) => [beforeOf(run), scoreOf(run, task)]).filter((score) => score !== undefined);
+  return {
+    group,
+    task,
+    measure: task === null ? "dev perplexity" : "accuracy",
+    protocols: distinct(scores.map(({ protocol }) => protocol)),
+    chance: scores[0]?.chance ?? null,
+    majority: scores[0]?.majority ?? null,
+    rows: withBest(rows, task !== null),
+  };
+};
+
+/** The jobs that a sweep's spec names now, in its order. */
+export const plannedJobs = ({ plan, jobs }: SweepRecord): readonly SweepJobRecord[] =>
+  plan.flatMap((id) => jobs.filter((job) => job.id === id));
+
+/** The tables of a sweep, from its record alone: one a group and task. */
+export const sweepTables = (record: SweepRecord): readonly SweepTable[] => {
+  const jobs = plannedJobs(record);
+  return distinct(jobs.map(({ group }) => group)).flatMap((group) => {
+    const tasks = distinct(jobs.filter((job) => job.group === group).flatMap((job) => job.tasks));
+    return (tasks.length === 0 ? [null] : tasks).map((task) => tableOf(group, task, jobs));
+  });
+};
