@@ -3,10 +3,15 @@ import type { ParameterCount } from "../graph/parameter-count.js";
 import type { AdapterConfig } from "../spec/adapter-config.js";
 import type { Method, MethodKind } from "../spec/method.js";
 import { bitfit } from "./bitfit.js";
+import { ia3 } from "./ia3.js";
+import { iapt } from "./iapt.js";
 import { lora } from "./lora.js";
 import type { MethodCapabilities, MethodDefinition } from "./method.js";
 import { midora } from "./midora.js";
 import { milora } from "./milora.js";
+import { moelora } from "./moelora.js";
+import { pTuningV2 } from "./p-tuning-v2.js";
+import { parallelAdapter } from "./parallel-adapter.js";
 import { plainTraining, type TrainingPlan } from "./phase.js";
 import { ssp } from "./ssp.js";
 
@@ -54,6 +59,16 @@ export const resolveMethod = (graph: ModelGraph, method: Method): ResolvedMethod
       return resolveWith(lora, graph, method);
     case "bitfit":
       return resolveWith(bitfit, graph, method);
+    case "ia3":
+      return resolveWith(ia3, graph, method);
+    case "moelora":
+      return resolveWith(moelora, graph, method);
+    case "parallel-adapter":
+      return resolveWith(parallelAdapter, graph, method);
+    case "p-tuning-v2":
+      return resolveWith(pTuningV2, graph, method);
+    case "iapt":
+      return resolveWith(iapt, graph, method);
     case "ssp":
       return resolveWith(ssp, graph, method);
   }

@@ -1,6 +1,11 @@
 import { z } from "zod";
 import type { BitfitAdapterConfig } from "./adapters/bitfit.js";
 import { plannedHeader, plannedModule } from "./adapters/planned.js";
+import type { Ia3AdapterConfig } from "./adapters/ia3.js";
+import type { IaptAdapterConfig } from "./adapters/iapt.js";
+import type { MoeloraAdapterConfig } from "./adapters/moelora.js";
+import type { PTuningV2AdapterConfig } from "./adapters/p-tuning-v2.js";
+import type { ParallelAdapterConfig } from "./adapters/parallel-adapter.js";
 import type { SspAdapterConfig } from "./adapters/ssp.js";
 import { expertName } from "./roles.js";
 
@@ -67,4 +72,13 @@ export type MiloraAdapterConfig = z.output<typeof miloraAdapterConfig>;
 export type LoraAdapterConfig = z.output<typeof loraAdapterConfig>;
 
 /** The config of any method's adapter: the plan of a run. */
-export type AdapterConfig = MiloraAdapterConfig | LoraAdapterConfig | BitfitAdapterConfig | SspAdapterConfig;
+export type AdapterConfig =
+  | MiloraAdapterConfig
+  | LoraAdapterConfig
+  | BitfitAdapterConfig
+  | Ia3AdapterConfig
+  | MoeloraAdapterConfig
+  | ParallelAdapterConfig
+  | PTuningV2AdapterConfig
+  | IaptAdapterConfig
+  | SspAdapterConfig;

@@ -1,7 +1,12 @@
 import { z } from "zod";
 import { bitfitMethod } from "./adapters/bitfit.js";
+import { ia3Method } from "./adapters/ia3.js";
+import { iaptMethod } from "./adapters/iapt.js";
 import { loraMethod } from "./adapters/lora.js";
 import { midoraMethod, miloraMethod } from "./adapters/milora.js";
+import { moeloraMethod } from "./adapters/moelora.js";
+import { pTuningV2Method } from "./adapters/p-tuning-v2.js";
+import { parallelAdapterMethod } from "./adapters/parallel-adapter.js";
 import { sspMethod } from "./adapters/ssp.js";
 
 /** A fine-tuning method with its settings, told apart by `kind`. */
@@ -10,6 +15,11 @@ export const methodSchema = z.discriminatedUnion("kind", [
   midoraMethod,
   loraMethod,
   bitfitMethod,
+  ia3Method,
+  moeloraMethod,
+  parallelAdapterMethod,
+  pTuningV2Method,
+  iaptMethod,
   sspMethod,
 ]);
 

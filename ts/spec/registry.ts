@@ -1,6 +1,11 @@
 import type { z } from "zod";
 import { loraAdapterConfig, miloraAdapterConfig } from "./adapter-config.js";
 import { bitfitAdapterConfig } from "./adapters/bitfit.js";
+import { ia3AdapterConfig } from "./adapters/ia3.js";
+import { iaptAdapterConfig } from "./adapters/iapt.js";
+import { moeloraAdapterConfig } from "./adapters/moelora.js";
+import { pTuningV2AdapterConfig } from "./adapters/p-tuning-v2.js";
+import { parallelAdapterConfig } from "./adapters/parallel-adapter.js";
 import { sspAdapterConfig } from "./adapters/ssp.js";
 import { dataSchema } from "./data.js";
 import { methodSchema } from "./method.js";
@@ -18,5 +23,10 @@ export const specSchemas = {
   "milora-adapter-config": miloraAdapterConfig,
   "lora-adapter-config": loraAdapterConfig,
   "bitfit-adapter-config": bitfitAdapterConfig,
+  "ia3-adapter-config": ia3AdapterConfig,
+  "moelora-adapter-config": moeloraAdapterConfig,
+  "parallel-adapter-config": parallelAdapterConfig,
+  "p-tuning-v2-adapter-config": pTuningV2AdapterConfig,
+  "iapt-adapter-config": iaptAdapterConfig,
   "ssp-adapter-config": sspAdapterConfig,
 } as const satisfies Record<string, z.ZodType>;

@@ -138,10 +138,20 @@ class RoutingContext:
         finally:
             self._record = previous
 
-    def note(self, adapter: str, layer: int, probabilities: Tensor | None, gates: Tensor) -> None:
-        """Hands a layer's decision to the open record, if any; a recomputed layer tells nothing new."""
+    @property
+    def is_marked(self) -> bool:
+        """True inside :meth:`prompt`."""
+        return self._explicit is not None
+
+    def note(
+        self, adapter: str, layer: int, probabilities: Tensor | None, gates: Tensor, real: Tensor | None = None
+    ) -> None:
+        """Hands a layer's decision to the open record, if any; a recomputed layer tells nothing new.
+
+        ``real``: booleans, [rows], False where a row stands for nothing (padding, where tokens are routed).
+        """
         if self._record is not None and not in_backward():
-            self._record.note(adapter, layer, probabilities, gates)
+            self._record.note(adapter, layer, probabilities, gates, real)
 
     def is_filled(self, cache: object, layer: int) -> bool:
         """True where a layer's forward pass continues a KV cache that already held tokens."""

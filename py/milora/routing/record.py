@@ -23,8 +23,11 @@ class RoutingRecord:
         self._adapter: str | None = None
         self._probabilities: dict[int, Tensor] = {}
         self._gates: dict[int, Tensor] = {}
+        self._real: Tensor | None = None
 
-    def note(self, adapter: str, layer: int, probabilities: Tensor | None, gates: Tensor) -> None:
+    def note(
+        self, adapter: str, layer: int, probabilities: Tensor | None, gates: Tensor, real: Tensor | None = None
+    ) -> None:
         """Called by each layer when it decides; ``probabilities`` is None where no router was asked."""
         if self._wanted is not None and adapter != self._wanted:
             return
@@ -36,6 +39,7 @@ class RoutingRecord:
             )
         self._adapter = adapter
         self._gates[layer] = gates
+        self._real = real
         if probabilities is None:
             self._probabilities.pop(layer, None)
         else:
@@ -86,7 +90,7 @@ class RoutingRecord:
         losses: list[Tensor] = []
         for index, probabilities in enumerate(self._on_one_device(self._probabilities)):
             if first_choice_share is None:
-                share = first_choices(probabilities.detach()) / probabilities.shape[0]
+                share = first_choices(probabilities.detach()) / prompts
             else:
                 share = first_choice_share[index, : probabilities.shape[-1]]
             losses.append(balance_loss(probabilities, share, prompts))
@@ -94,6 +98,9 @@ class RoutingRecord:
 
     def _on_one_device(self, by_layer: dict[int, Tensor]) -> list[Tensor]:
         tensors = [by_layer[layer] for layer in sorted(by_layer)]
+        if self._real is not None:
+            # Not where they are noted: a layer that gradient checkpointing recomputes must do the same again.
+            tensors = [tensor * self._real.to(tensor.device).unsqueeze(-1) for tensor in tensors]
         return [tensor.to(tensors[0].device) for tensor in tensors]
 
     def _check(self) -> None:

@@ -13,7 +13,12 @@ from torch import nn
 from milora.errors import MiloraError
 from milora.tuners.base import MethodHooks
 from milora.tuners.bitfit import BitfitConfig, BitfitModel
+from milora.tuners.ia3 import Ia3Config, Ia3Model
+from milora.tuners.iapt import IaptConfig, IaptHooks, IaptModel
 from milora.tuners.milora import MiloraConfig, MiloraHooks, MiloraModel
+from milora.tuners.moelora import MoeloraConfig, MoeloraHooks, MoeloraModel
+from milora.tuners.p_tuning_v2 import PTuningV2Config, PTuningV2Model
+from milora.tuners.parallel_adapter import ParallelAdapterConfig, ParallelAdapterModel
 from milora.tuners.ssp import SspConfig, SspHooks, SspModel
 
 
@@ -29,6 +34,13 @@ class TunerMethod:
 METHODS: Mapping[str, TunerMethod] = {
     "LORA": TunerMethod(LoraConfig, None, MethodHooks("LoRA")),
     "MILORA_PROMPT": TunerMethod(MiloraConfig, MiloraModel, MiloraHooks("MiLoRA")),
+    "MILORA_IA3": TunerMethod(Ia3Config, Ia3Model, MethodHooks("(IA)³")),
+    "MILORA_MOELORA": TunerMethod(MoeloraConfig, MoeloraModel, MoeloraHooks("MOELoRA")),
+    "MILORA_PARALLEL_ADAPTER": TunerMethod(
+        ParallelAdapterConfig, ParallelAdapterModel, MethodHooks("Parallel-Adapter")
+    ),
+    "MILORA_P_TUNING_V2": TunerMethod(PTuningV2Config, PTuningV2Model, MethodHooks("P-tuning v2")),
+    "MILORA_IAPT": TunerMethod(IaptConfig, IaptModel, IaptHooks("IAPT")),
     "MILORA_BITFIT": TunerMethod(BitfitConfig, BitfitModel, MethodHooks("BitFit")),
     "MILORA_SSP": TunerMethod(SspConfig, SspModel, SspHooks("SSP")),
 }

@@ -47,6 +47,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "midora-fixed": {"expert": "dora", "chosen": _FIXED},
     "lora": {"method": "lora"},
     "bitfit": {"method": "MILORA_BITFIT", "only": _ALL, "vector": 8},
+    "ia3": {"method": "MILORA_IA3", "only": ["q", "k", "up", "qkv", "gate_up"], "vector": 8},
+    "moelora": {"method": "MILORA_MOELORA", "only": _ALL, "r": 8, "lora_alpha": 8.0, "experts": 4, "top_k": 2},
+    "parallel-adapter": {
+        "method": "MILORA_PARALLEL_ADAPTER",
+        "only": ["attention", "ffn"],
+        "bottleneck": 6,
+        "scale": 4.0,
+    },
+    "p-tuning-v2": {"method": "MILORA_P_TUNING_V2", "only": ["attention"], "tokens": 5, "embedding": 6},
+    "iapt": {"method": "MILORA_IAPT", "only": ["attention"], "tokens": 3, "bottleneck": 6},
     "ssp-search": {**_SSP, "budget": 2800, "place": _BOTH},
     "ssp-final": {**_SSP, "budget": None, "place": _LORA, "places": _KEPT},
 }
@@ -55,6 +65,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 _SECOND = {
     "lora": {"rank": 2},
     "MILORA_BITFIT": {"vector": 4},
+    "MILORA_IA3": {"vector": 4},
+    "MILORA_MOELORA": {"r": 4, "experts": 2, "top_k": 1},
+    "MILORA_PARALLEL_ADAPTER": {"bottleneck": 3},
+    "MILORA_P_TUNING_V2": {"tokens": 2, "embedding": 3},
+    "MILORA_IAPT": {"tokens": 2, "bottleneck": 4},
     "MILORA_SSP": {"r": 2},
 }
 """Settings of another adapter of the same method, for two in one model."""
@@ -65,6 +80,8 @@ _DOORS = [
     *("by-layer-qwen3", "average-llama", "no-gate-gemma2", "ranks-phi3", "some-modules-llama"),
     *("midora-llama", "midora-phi3", "fixed-llama", "midora-fixed-gemma2", "all-qwen3", "lora-llama"),
     *("bitfit-llama", "bitfit-phi3"),
+    *("ia3-qwen3", "moelora-gemma2", "parallel-adapter-llama"),
+    *("p-tuning-v2-phi3", "iapt-llama"),
     *("ssp-search-llama", "ssp-final-qwen3"),
 ]
 

@@ -116,7 +116,7 @@ def test_an_expert_that_no_prompt_chose_moves_by_decay_and_momentum_alone(case: 
     rows = range(len(LENGTHS))
     omega, _ = split_parameters(model, "default")
     idle: set[str] = set()
-    if context is not None:
+    if case.routed and context is not None:
         with context.record() as record:
             logits(model, dataset)
         layers = case.plan(case.base())["layers"]

@@ -28,7 +28,9 @@ def open_search(
         base = tiny_model("llama").requires_grad_(False)
         settings = {"r": 4, "lora_alpha": 4.0, "temperature": 1.0, "budget": BUDGET}
         plan = planned(base, "MILORA_SSP", only=ONLY, **settings, place={"lora": True, "bias": True})
-        return TrainingSession(attach_adapter(base, plan, "found"), "found", TrainingSettings(micro_batch=3, seed=4), 0)
+        return TrainingSession(
+            attach_adapter(base, plan, "found"), "found", TrainingSettings(micro_batch=3, seed=4), 0
+        )
 
     return build
 

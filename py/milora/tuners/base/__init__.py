@@ -8,12 +8,15 @@ from milora.tuners.base.hooks import MethodHooks as MethodHooks
 from milora.tuners.base.layer import BLOCK_ATTRIBUTE as BLOCK_ATTRIBUTE
 from milora.tuners.base.layer import BlockAdapter as BlockAdapter
 from milora.tuners.base.layer import LinearAdapter as LinearAdapter
+from milora.tuners.base.layer import active_adapters_of as active_adapters_of
 from milora.tuners.base.layer import new_parameter as new_parameter
 from milora.tuners.base.layer import trainable_dtype as trainable_dtype
 from milora.tuners.base.model import BlockTuner as BlockTuner
 from milora.tuners.base.model import LinearTuner as LinearTuner
 from milora.tuners.base.model import PlannedTuner as PlannedTuner
 from milora.tuners.base.plan import check_plan as check_plan
+from milora.tuners.base.prefix import PrefixBlock as PrefixBlock
+from milora.tuners.base.prefix import PrefixTuner as PrefixTuner
 
 __all__ = [
     "BLOCK_ATTRIBUTE",
@@ -25,7 +28,10 @@ __all__ = [
     "MethodHooks",
     "PlannedConfig",
     "PlannedTuner",
+    "PrefixBlock",
+    "PrefixTuner",
     "Site",
+    "active_adapters_of",
     "check_plan",
     "is_positive",
     "new_parameter",

@@ -1,4 +1,4 @@
-"""The arithmetic of a search within a budget (S3Delta, Hu et al. 2022): thresholds, probabilities, gates, what is kept.
+"""The arithmetic of a search within a budget (S3Delta, Hu et al. 2022): threshold, probabilities, gates, choice.
 
 Everything is float64. Structural parameters α and sizes n have one entry a candidate, in any shape, the same for both.
 """
