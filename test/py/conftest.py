@@ -161,7 +161,16 @@ def milora_config(
     }
 
 
-def lora_config(model: PreTrainedModel, *, rank: int = 4) -> dict[str, Any]:
+def adalora_config(model: PreTrainedModel, *, init_r: int = 4, **changes: Any) -> dict[str, Any]:
+    """PEFT's AdaLoRA over the same modules: ten steps, of which four prune."""
+    lora = lora_config(model)
+    schedule = {"tinit": 2, "tfinal": 4, "deltaT": 1, "total_step": 10}
+    sizes = {"init_r": init_r, "target_r": 2, "lora_alpha": float(init_r), "orth_reg_weight": 0.5}
+    kept = ("task_type", "base_model_name_or_path", "inference_mode", "lora_dropout", "target_modules", "bias")
+    return {"peft_type": "ADALORA", **{name: lora[name] for name in kept}, **sizes, **schedule, **changes}
+
+
+def lora_config(model: PreTrainedModel, *, rank: int = 4, **changes: Any) -> dict[str, Any]:
     """PEFT's LoRA over the same modules."""
     modules = _FUSED_MODULES if model.config.model_type == "phi3" else _SPLIT_MODULES
     return {
@@ -174,6 +183,7 @@ def lora_config(model: PreTrainedModel, *, rank: int = 4) -> dict[str, Any]:
         "lora_dropout": 0.0,
         "target_modules": [module.rpartition(".")[2] for module in modules.values()],
         "bias": "none",
+        **changes,
     }
 
 
@@ -247,6 +257,12 @@ def milora_plan() -> Callable[..., dict[str, Any]]:
 def lora_plan() -> Callable[..., dict[str, Any]]:
     """:func:`lora_config`: ``lora_plan(model)``."""
     return lora_config
+
+
+@pytest.fixture
+def adalora_plan() -> Callable[..., dict[str, Any]]:
+    """:func:`adalora_config`: ``adalora_plan(model)``."""
+    return adalora_config
 
 
 @pytest.fixture

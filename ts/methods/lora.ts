@@ -8,7 +8,7 @@ import { countOf } from "./planned.js";
 import { rankOf } from "./ranks.js";
 
 /** PEFT's patterns for modules whose rank is not the method's: last component of the path → rank. */
-const rankPattern = (graph: ModelGraph, method: LoraMethod): Readonly<Record<string, number>> =>
+const rankPattern = (graph: ModelGraph, method: Omit<LoraMethod, "kind">): Readonly<Record<string, number>> =>
   Object.fromEntries(
     graph.layers
       .flatMap((layer) => layer.modules)
@@ -16,7 +16,8 @@ const rankPattern = (graph: ModelGraph, method: LoraMethod): Readonly<Record<str
       .map(({ name, module }) => [module, rankOf(method, name)]),
   );
 
-const plan = (whole: ModelGraph, method: LoraMethod): LoraAdapterConfig => {
+/** The plan of LoRA modules, DoRA's too but for `use_dora`. */
+export const planLora = (whole: ModelGraph, method: Omit<LoraMethod, "kind">): LoraAdapterConfig => {
   const graph = selectModules(whole, method.modules);
   const ranks = rankPattern(graph, method);
   return {
@@ -32,6 +33,7 @@ const plan = (whole: ModelGraph, method: LoraMethod): LoraAdapterConfig => {
     alpha_pattern: method.alpha === undefined ? { ...ranks } : {},
     target_modules: [...targetModules(graph)],
     bias: "none",
+    use_dora: false,
   };
 };
 
@@ -43,7 +45,7 @@ export const lora: MethodDefinition<"lora"> = {
   kind: "lora",
   label: "LoRA",
   capabilities: { routed: false, mergeable: true, bilevel: false },
-  plan,
+  plan: planLora,
   count,
   balance: () => 0,
 };

@@ -2,9 +2,12 @@ import type { ModelGraph } from "../graph/model-graph.js";
 import type { ParameterCount } from "../graph/parameter-count.js";
 import type { AdapterConfig } from "../spec/adapter-config.js";
 import type { Method, MethodKind } from "../spec/method.js";
+import { adalora } from "./adalora.js";
 import { bitfit } from "./bitfit.js";
+import { dora } from "./dora.js";
 import { ia3 } from "./ia3.js";
 import { iapt } from "./iapt.js";
+import { learnedAdapter } from "./learned-adapter.js";
 import { lora } from "./lora.js";
 import type { MethodCapabilities, MethodDefinition } from "./method.js";
 import { midora } from "./midora.js";
@@ -57,6 +60,10 @@ export const resolveMethod = (graph: ModelGraph, method: Method): ResolvedMethod
       return resolveWith(midora, graph, method);
     case "lora":
       return resolveWith(lora, graph, method);
+    case "dora":
+      return resolveWith(dora, graph, method);
+    case "adalora":
+      return resolveWith(adalora, graph, method);
     case "bitfit":
       return resolveWith(bitfit, graph, method);
     case "ia3":
@@ -65,6 +72,8 @@ export const resolveMethod = (graph: ModelGraph, method: Method): ResolvedMethod
       return resolveWith(moelora, graph, method);
     case "parallel-adapter":
       return resolveWith(parallelAdapter, graph, method);
+    case "learned-adapter":
+      return resolveWith(learnedAdapter, graph, method);
     case "p-tuning-v2":
       return resolveWith(pTuningV2, graph, method);
     case "iapt":

@@ -12,6 +12,7 @@ export const peftLoraConfig = z.object({
   r: z.int().min(1),
   lora_alpha: z.number().positive(),
   use_rslora: z.boolean().default(false),
+  use_dora: z.literal(false, "a DoRA adapter has magnitudes that LoRA experts can't hold").default(false),
   target_modules: z.union([z.string(), z.array(z.string())]),
   rank_pattern: z.record(z.string(), z.int()).nullish(),
   alpha_pattern: z.record(z.string(), z.number()).nullish(),
@@ -162,5 +163,6 @@ export const planExport = (
     alpha_pattern: Object.fromEntries(differing.map(({ path, alpha }) => [path, alpha])),
     target_modules: kept.map(({ path }) => path),
     bias: "none",
+    use_dora: false,
   };
 };

@@ -1,8 +1,10 @@
 import { z } from "zod";
+import type { AdaloraAdapterConfig } from "./adapters/adalora.js";
 import type { BitfitAdapterConfig } from "./adapters/bitfit.js";
 import { plannedHeader, plannedModule } from "./adapters/planned.js";
 import type { Ia3AdapterConfig } from "./adapters/ia3.js";
 import type { IaptAdapterConfig } from "./adapters/iapt.js";
+import type { LearnedAdapterConfig } from "./adapters/learned-adapter.js";
 import type { MoeloraAdapterConfig } from "./adapters/moelora.js";
 import type { PTuningV2AdapterConfig } from "./adapters/p-tuning-v2.js";
 import type { ParallelAdapterConfig } from "./adapters/parallel-adapter.js";
@@ -66,6 +68,8 @@ export const loraAdapterConfig = z.object({
   alpha_pattern: z.record(z.string(), z.number().positive()).default({}),
   target_modules: z.array(z.string()).min(1),
   bias: z.literal("none").default("none"),
+  /** DoRA: a magnitude an output of its own. */
+  use_dora: z.boolean().default(false),
 });
 
 export type MiloraAdapterConfig = z.output<typeof miloraAdapterConfig>;
@@ -73,10 +77,12 @@ export type LoraAdapterConfig = z.output<typeof loraAdapterConfig>;
 
 /** The config of any method's adapter: the plan of a run. */
 export type AdapterConfig =
+  | AdaloraAdapterConfig
   | MiloraAdapterConfig
   | LoraAdapterConfig
   | BitfitAdapterConfig
   | Ia3AdapterConfig
+  | LearnedAdapterConfig
   | MoeloraAdapterConfig
   | ParallelAdapterConfig
   | PTuningV2AdapterConfig

@@ -1,7 +1,10 @@
 import { z } from "zod";
+import { adaloraMethod } from "./adapters/adalora.js";
 import { bitfitMethod } from "./adapters/bitfit.js";
 import { ia3Method } from "./adapters/ia3.js";
+import { doraMethod } from "./adapters/dora.js";
 import { iaptMethod } from "./adapters/iapt.js";
+import { learnedAdapterMethod } from "./adapters/learned-adapter.js";
 import { loraMethod } from "./adapters/lora.js";
 import { midoraMethod, miloraMethod } from "./adapters/milora.js";
 import { moeloraMethod } from "./adapters/moelora.js";
@@ -14,10 +17,13 @@ export const methodSchema = z.discriminatedUnion("kind", [
   miloraMethod,
   midoraMethod,
   loraMethod,
+  doraMethod,
+  adaloraMethod,
   bitfitMethod,
   ia3Method,
   moeloraMethod,
   parallelAdapterMethod,
+  learnedAdapterMethod,
   pTuningV2Method,
   iaptMethod,
   sspMethod,

@@ -1,8 +1,10 @@
 import type { z } from "zod";
 import { loraAdapterConfig, miloraAdapterConfig } from "./adapter-config.js";
+import { adaloraAdapterConfig } from "./adapters/adalora.js";
 import { bitfitAdapterConfig } from "./adapters/bitfit.js";
 import { ia3AdapterConfig } from "./adapters/ia3.js";
 import { iaptAdapterConfig } from "./adapters/iapt.js";
+import { learnedAdapterConfig } from "./adapters/learned-adapter.js";
 import { moeloraAdapterConfig } from "./adapters/moelora.js";
 import { pTuningV2AdapterConfig } from "./adapters/p-tuning-v2.js";
 import { parallelAdapterConfig } from "./adapters/parallel-adapter.js";
@@ -22,8 +24,10 @@ export const specSchemas = {
   train: trainSchema,
   "milora-adapter-config": miloraAdapterConfig,
   "lora-adapter-config": loraAdapterConfig,
+  "adalora-adapter-config": adaloraAdapterConfig,
   "bitfit-adapter-config": bitfitAdapterConfig,
   "ia3-adapter-config": ia3AdapterConfig,
+  "learned-adapter-config": learnedAdapterConfig,
   "moelora-adapter-config": moeloraAdapterConfig,
   "parallel-adapter-config": parallelAdapterConfig,
   "p-tuning-v2-adapter-config": pTuningV2AdapterConfig,

@@ -20,6 +20,9 @@ from milora.errors import MiloraError
 from milora.routing.context import RoutingContext, routing_context
 from milora.tuners.methods import hooks_of
 
+_ALONE = ("ADALORA",)
+"""Types of which PEFT trains only the first adapter that is put into a model."""
+
 
 @dataclass(frozen=True)
 class ActiveModel:
@@ -188,13 +191,14 @@ class AdapterHost:
     def _make_room(self, config: dict[str, Any], name: str) -> None:
         """Takes adapters of another method out of the model, keeping their weights."""
         present = [kept for kept in self._adapters.values() if kept.tensors is None]
-        if not present or present[0].config.get("peft_type") == config.get("peft_type"):
+        peft_type = config.get("peft_type")
+        if not present or (present[0].config.get("peft_type") == peft_type and peft_type not in _ALONE):
             return
         if self._held is not None:
             raise MiloraError(
                 "adapter/unsupported",
-                f"The adapter {name!r} is of another method than {self._held!r}, which is in training; "
-                "stop the training first.",
+                f"The adapter {name!r} can't be in one model with {self._held!r}, which is in training: it is of "
+                "another method, or of one that PEFT trains alone (AdaLoRA). Stop the training first.",
                 found=name,
             )
         assert self._peft is not None

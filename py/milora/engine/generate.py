@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from peft.helpers import DoraCaching
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
@@ -163,7 +164,8 @@ def _generate_batch(
     model: Any = active.model
     routed = active.routing if settings.explain or batch.records else None
     recording = routed.record() if routed is not None else contextlib.nullcontext()
-    with request_override(active.routing, batch.requests), recording as record:
+    # Without it PEFT's DoRA takes the norm of all its weights again for every token.
+    with request_override(active.routing, batch.requests), recording as record, DoraCaching():
         sequences = model.generate(
             input_ids=input_ids,
             attention_mask=mask,

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from peft import LoraConfig
+from peft import AdaLoraConfig, LoraConfig
 from peft.config import PeftConfig
 from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
 
 from milora.errors import MiloraError
+from milora.tuners.adalora import AdaloraHooks
 from milora.tuners.base import MethodHooks
 from milora.tuners.bitfit import BitfitConfig, BitfitModel
 from milora.tuners.ia3 import Ia3Config, Ia3Model
 from milora.tuners.iapt import IaptConfig, IaptHooks, IaptModel
+from milora.tuners.learned_adapter import LearnedAdapterConfig, LearnedAdapterHooks, LearnedAdapterModel
+from milora.tuners.lora import LoraHooks
 from milora.tuners.milora import MiloraConfig, MiloraHooks, MiloraModel
 from milora.tuners.moelora import MoeloraConfig, MoeloraHooks, MoeloraModel
 from milora.tuners.p_tuning_v2 import PTuningV2Config, PTuningV2Model
@@ -32,7 +35,8 @@ class TunerMethod:
 
 
 METHODS: Mapping[str, TunerMethod] = {
-    "LORA": TunerMethod(LoraConfig, None, MethodHooks("LoRA")),
+    "LORA": TunerMethod(LoraConfig, None, LoraHooks("LoRA")),
+    "ADALORA": TunerMethod(AdaLoraConfig, None, AdaloraHooks("AdaLoRA")),
     "MILORA_PROMPT": TunerMethod(MiloraConfig, MiloraModel, MiloraHooks("MiLoRA")),
     "MILORA_IA3": TunerMethod(Ia3Config, Ia3Model, MethodHooks("(IA)³")),
     "MILORA_MOELORA": TunerMethod(MoeloraConfig, MoeloraModel, MoeloraHooks("MOELoRA")),
@@ -41,6 +45,9 @@ METHODS: Mapping[str, TunerMethod] = {
     ),
     "MILORA_P_TUNING_V2": TunerMethod(PTuningV2Config, PTuningV2Model, MethodHooks("P-tuning v2")),
     "MILORA_IAPT": TunerMethod(IaptConfig, IaptModel, IaptHooks("IAPT")),
+    "MILORA_LEARNED_ADAPTER": TunerMethod(
+        LearnedAdapterConfig, LearnedAdapterModel, LearnedAdapterHooks("Learned-Adapter")
+    ),
     "MILORA_BITFIT": TunerMethod(BitfitConfig, BitfitModel, MethodHooks("BitFit")),
     "MILORA_SSP": TunerMethod(SspConfig, SspModel, SspHooks("SSP")),
 }

@@ -48,7 +48,8 @@ def _adapter_parameters(model: nn.Module, adapter: str) -> Iterator[tuple[str, s
         if not isinstance(layer, BaseTunerLayer):
             continue
         assert isinstance(layer, nn.Module)
-        for container_name in layer.adapter_layer_names:
+        # PEFT names a DoRA module's magnitudes twice.
+        for container_name in dict.fromkeys(layer.adapter_layer_names):
             container = getattr(layer, container_name, None)
             if not isinstance(container, nn.ModuleDict | nn.ParameterDict) or adapter not in container:
                 continue

@@ -18,6 +18,7 @@ FAMILIES = ("llama", "gemma2", "qwen3", "phi3")
 _SOME = ["q", "qkv", "v", "o", "down"]
 _ALL = ["q", "k", "v", "o", "gate", "up", "down", "qkv", "gate_up"]
 _FIXED = [["q", "qkv", "down"], ["o"], []]
+_LEARNED = {"method": "MILORA_LEARNED_ADAPTER", "only": ["attention", "ffn"], "bottleneck": 6}
 _SSP = {"method": "MILORA_SSP", "only": _ALL, "r": 4, "lora_alpha": 6.0, "temperature": 0.5}
 _BOTH, _BIAS, _LORA = ({"lora": lora, "bias": bias} for lora, bias in ((True, True), (False, True), (True, False)))
 _KEPT = {"q": _BOTH, "qkv": _BOTH, "k": _BIAS, "o": _BIAS, "gate": _BOTH, "gate_up": _BIAS}
@@ -46,6 +47,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "all": {"chosen": "all"},
     "midora-fixed": {"expert": "dora", "chosen": _FIXED},
     "lora": {"method": "lora"},
+    "dora": {"method": "lora", "use_dora": True},
+    "adalora": {"method": "adalora"},
     "bitfit": {"method": "MILORA_BITFIT", "only": _ALL, "vector": 8},
     "ia3": {"method": "MILORA_IA3", "only": ["q", "k", "up", "qkv", "gate_up"], "vector": 8},
     "moelora": {"method": "MILORA_MOELORA", "only": _ALL, "r": 8, "lora_alpha": 8.0, "experts": 4, "top_k": 2},
@@ -54,6 +57,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "only": ["attention", "ffn"],
         "bottleneck": 6,
         "scale": 4.0,
+    },
+    "learned-search": {**_LEARNED, "place": {"architecture": None}},
+    "learned-final": {
+        **_LEARNED,
+        "place": {"architecture": "parallel-rational"},
+        "places": {"attention": {"architecture": "sequential-silu"}},
     },
     "p-tuning-v2": {"method": "MILORA_P_TUNING_V2", "only": ["attention"], "tokens": 5, "embedding": 6},
     "iapt": {"method": "MILORA_IAPT", "only": ["attention"], "tokens": 3, "bottleneck": 6},
@@ -64,12 +73,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 _SECOND = {
     "lora": {"rank": 2},
+    "adalora": {"init_r": 3},
     "MILORA_BITFIT": {"vector": 4},
     "MILORA_IA3": {"vector": 4},
     "MILORA_MOELORA": {"r": 4, "experts": 2, "top_k": 1},
     "MILORA_PARALLEL_ADAPTER": {"bottleneck": 3},
     "MILORA_P_TUNING_V2": {"tokens": 2, "embedding": 3},
     "MILORA_IAPT": {"tokens": 2, "bottleneck": 4},
+    "MILORA_LEARNED_ADAPTER": {"bottleneck": 3},
     "MILORA_SSP": {"r": 2},
 }
 """Settings of another adapter of the same method, for two in one model."""
@@ -79,9 +90,10 @@ _DOORS = [
     *(f"milora-{family}" for family in FAMILIES),
     *("by-layer-qwen3", "average-llama", "no-gate-gemma2", "ranks-phi3", "some-modules-llama"),
     *("midora-llama", "midora-phi3", "fixed-llama", "midora-fixed-gemma2", "all-qwen3", "lora-llama"),
-    *("bitfit-llama", "bitfit-phi3"),
+    *("bitfit-llama", "bitfit-phi3", "dora-llama", "adalora-qwen3"),
     *("ia3-qwen3", "moelora-gemma2", "parallel-adapter-llama"),
     *("p-tuning-v2-phi3", "iapt-llama"),
+    *("learned-search-qwen3", "learned-final-llama"),
     *("ssp-search-llama", "ssp-final-qwen3"),
 ]
 
@@ -122,7 +134,7 @@ class Case:
     @property
     def learns_activation(self) -> bool:
         """There is something to train on D_val."""
-        if self.searches:
+        if self.searches or self.settings.get("place") == {"architecture": None}:
             return True
         return self.learned and self.settings.get("activation", "rational") not in ("gelu", "relu")
 
@@ -154,6 +166,8 @@ class Case:
         method = settings.pop("method", "milora")
         if method == "lora":
             return self.plans["lora"](base, **settings)
+        if method == "adalora":
+            return self.plans["adalora"](base, **settings)
         if method != "milora":
             return self.plans["planned"](base, method, **settings)
         config = self.plans["milora"](base, **settings)
@@ -176,6 +190,7 @@ def make_case(
     tiny_model: Callable[..., Any],
     milora_plan: Callable[..., dict[str, Any]],
     lora_plan: Callable[..., dict[str, Any]],
+    adalora_plan: Callable[..., dict[str, Any]],
     planned: Callable[..., dict[str, Any]],
     randomize: Callable[..., None],
 ) -> Callable[[str], Case]:
@@ -183,7 +198,7 @@ def make_case(
 
     def make(name: str) -> Case:
         variant, _, family = name.rpartition("-")
-        plans = {"milora": milora_plan, "lora": lora_plan, "planned": planned}
+        plans = {"milora": milora_plan, "lora": lora_plan, "adalora": adalora_plan, "planned": planned}
         return Case(name, variant, family, tiny_model, plans, randomize)
 
     return make

@@ -119,6 +119,8 @@ def test_unload_restores_the_base_model(case: Any) -> None:
 
 
 def test_two_adapters(case: Any) -> None:
+    if case.variant == "adalora":
+        pytest.skip("PEFT trains one AdaLoRA adapter in a model; AdapterHost takes turns with several")
     batch = left_padded(prompts())
     other = case.second
     model = case.model(seed=1)

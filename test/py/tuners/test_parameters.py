@@ -19,7 +19,7 @@ def test_parameter_counts(case: Any) -> None:
         name: module.get_base_layer() for name, module in model.named_modules() if hasattr(module, "base_layer")
     }
     plan = case.plan(case.base())
-    if case.settings.get("method", "lora") != "lora":
+    if case.settings.get("method", "lora") != "lora" or "use_dora" in case.settings:
         # A method's own numerics count its parameters; here they are told apart and freed.
         _check_split(case, model)
         return

@@ -1,0 +1,54 @@
+import { blocksOf } from "../graph/blocks.js";
+import type { ModelGraph } from "../graph/model-graph.js";
+import type { ParameterCount } from "../graph/parameter-count.js";
+import {
+  architectures,
+  type LearnedAdapterConfig,
+  type LearnedAdapterMethod,
+} from "../spec/adapters/learned-adapter.js";
+import type { MethodDefinition } from "./method.js";
+import type { Phase } from "./phase.js";
+import { bodyOf, countOf, headerOf, placeOf } from "./planned.js";
+
+const plan = (whole: ModelGraph, { blocks, bottleneck }: LearnedAdapterMethod): LearnedAdapterConfig => {
+  const graph = blocksOf(whole, blocks);
+  return {
+    peft_type: "MILORA_LEARNED_ADAPTER",
+    ...headerOf(graph),
+    bottleneck,
+    ...bodyOf(graph, (module) => ({ ...placeOf(module), architecture: null })),
+  };
+};
+
+/** W_down and W_up of every block: what the found adapter has at most. */
+const count = (graph: ModelGraph, { blocks, bottleneck }: LearnedAdapterMethod): ParameterCount => ({
+  ...countOf(blocksOf(graph, blocks), ({ inFeatures, outFeatures }) => bottleneck * (inFeatures + outFeatures)),
+  note: "At most: blocks that the search skips have no parameters; one with a rational activation has twelve more.",
+});
+
+/** One candidate of each place is dropped after equal numbers of steps, so that the last step leaves one. */
+const phasesOf = (
+  { searchShare, architectureLearningRate }: LearnedAdapterMethod,
+  total: number,
+): readonly Phase[] => {
+  const steps = Math.max(1, Math.min(total - 1, Math.round(total * searchShare)));
+  const pruneEvery = Math.max(1, Math.floor(steps / architectures.length));
+  return [
+    { name: "search", steps, search: { learningRate: architectureLearningRate, pruneEvery } },
+    { name: "train", steps: total - steps, search: null },
+  ];
+};
+
+/** Learned-Adapter (Zhang et al. 2023): a bottleneck a block, of searched placement and activation. */
+export const learnedAdapter: MethodDefinition<"learned-adapter"> = {
+  kind: "learned-adapter",
+  label: "Learned-Adapter",
+  capabilities: { routed: false, mergeable: false, bilevel: false },
+  plan,
+  count,
+  balance: () => 0,
+  training: ({ config, method, totalSteps }) => {
+    const phases = phasesOf(method, totalSteps);
+    return { phases, bestFrom: phases[0]?.steps ?? 0, scheduled: false, config };
+  },
+};
