@@ -22,7 +22,7 @@ class LearnedAdapterHooks(MethodHooks):
         return max(block.drop_weakest(adapter) for _, block in _searched(model, adapter))
 
     def discretised(self, model: nn.Module, adapter: str) -> dict[str, Any]:
-        """The config with each place's best candidate; where all would skip, the place that wants it least does not."""
+        """The config with each place's best candidate; where all would skip, the one that wants it least does not."""
         blocks = dict(_searched(model, adapter))
         chosen = {path: block.best(adapter) for path, block in blocks.items()}
         if all(name == SKIP for name in chosen.values()):

@@ -99,7 +99,7 @@ class LearnedAdapterBlock(BlockAdapter):
         return {ARCHITECTURES[index]: softmax[place] for place, index in enumerate(left)}
 
     def drop_weakest(self, adapter: str) -> int:
-        """Drops the candidate of the smallest weight, the last one in order where some are alike; gives what is left."""
+        """Drops the candidate of the smallest weight (of several the last one); gives how many are left."""
         left = self.left[adapter]
         if len(left) > 1:
             choice = self.milora_learned_adapter_choice[adapter].detach().tolist()

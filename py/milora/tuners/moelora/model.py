@@ -30,6 +30,6 @@ class MoeloraModel(LinearTuner):
         return layer
 
     def _unload_and_optionally_merge(self, *args: Any, **kwargs: Any) -> Any:
-        model = super()._unload_and_optionally_merge(*args, **kwargs)
-        remove_context(model)
-        return model
+        super()._unload_and_optionally_merge(*args, **kwargs)
+        remove_context(self.model)
+        return self.model
