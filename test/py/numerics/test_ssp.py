@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from milora.checkpoint import attach_adapter
 from milora.errors import MiloraError
+from milora.models import decoder_of
 from milora.tuners import build_config, count_parameters, split_parameters
 from milora.tuners.methods import hooks_of
 from milora.tuners.ssp import SspLinear
@@ -230,9 +231,14 @@ def test_the_gradient_of_the_structure_is_that_of_finite_differences(build: Call
     model = build(SEARCH).train()
     _, theta = split_parameters(model, "default")
 
+    layers = [module for module in model.modules() if isinstance(module, SspLinear)]
+    pulls = torch.randn(len(layers), 2, dtype=torch.float64, generator=torch.Generator().manual_seed(8))
+
     def loss() -> Tensor:
+        # What the gates do to a model's loss is float32 in its softmax and norms; how they come about is float64.
         torch.manual_seed(9)
-        return model(input_ids=IDS, labels=IDS).loss
+        set_gates(decoder_of(model), ())
+        return (torch.stack([layer.gates["default"] for layer in layers]) * pulls).sum()
 
     loss().backward()
     for parameter in list(theta.values())[::5]:
