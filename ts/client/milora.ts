@@ -19,6 +19,7 @@ import { fineTune } from "../train/fine-tune.js";
 import { startRun, type TrainRun } from "../train/run-handle.js";
 import type { Trainer } from "../train/trainer.js";
 import { loadTrainingData, writeTrainingData } from "../train/training-data.js";
+import { methodFromWarmStart } from "../train/warm-start.js";
 import { AdapterNames } from "./adapter-names.js";
 import type {
   EvaluateOptions,
@@ -124,7 +125,8 @@ export class Milora {
   /** A trainer to own the loop with: the same spec as `train`; nothing has run yet. */
   async trainer(spec: TrainInput): Promise<Trainer> {
     const { method, data, train } = this.#runSpec(await this.#withRowFile(spec));
-    const resolved = resolveMethod(await this.#session.graph(method), method);
+    const started = await methodFromWarmStart(method, train);
+    const resolved = resolveMethod(await this.#session.graph(started), started);
     const rows = await loadTrainingData(data, train.seed);
     const files = await writeTrainingData(rows, await mkdtemp(join(tmpdir(), "milora-rows-")));
     await this.#session.opened();

@@ -3,7 +3,7 @@ import { MiloraError } from "../errors.js";
 import { readTextFile } from "../util/files.js";
 import { counted } from "../util/text.js";
 import { rawCsv, rawJsonArray, rawJsonLines, type RawRow } from "./raw-rows.js";
-import { readRow, type FieldProblem, type Row } from "./row.js";
+import { readRow, type FieldProblem, type Row, type RowReading } from "./row.js";
 
 const shownProblems = 5;
 
@@ -53,18 +53,16 @@ const rawRows = (file: string, text: string): readonly RawRow[] => {
   return rawCsv(text);
 };
 
-/**
- * Reads a data file: LLM-Adapters or Alpaca JSON, `{prompt, answer}` JSONL or CSV, chat JSONL (`messages`).
- * Errors: `input/missing-file`; `data/empty`; `data/bad-row`, after all rows were checked.
- */
-export const readRows = async (path: string): Promise<readonly Row[]> => {
-  const file = resolve(path);
-  const text = await readTextFile(file, "the data file");
-  const raw = text.trim() === "" ? [] : rawRows(file, text);
-  const rows: Row[] = [];
+/** The rows that `read` makes of raw ones. Errors: `data/empty`; `data/bad-row`, after all rows were checked. */
+export const checkedRows = <Read>(
+  file: string,
+  raw: readonly RawRow[],
+  read: (value: unknown) => RowReading<Read>,
+): readonly Read[] => {
+  const rows: Read[] = [];
   const problems: PlacedProblem[] = [];
   for (const { line, item, value, problem } of raw) {
-    const reading = problem === undefined ? readRow(value) : { problem };
+    const reading = problem === undefined ? read(value) : { problem };
     if ("row" in reading) rows.push(reading.row);
     else problems.push({ ...reading.problem, line, item });
   }
@@ -73,4 +71,14 @@ export const readRows = async (path: string): Promise<readonly Row[]> => {
   if (rows.length === 0)
     throw new MiloraError("data/empty", `${file} holds no rows.`, { file, allowed: "at least one row" });
   return rows;
+};
+
+/**
+ * Reads a data file: LLM-Adapters or Alpaca JSON, `{prompt, answer}` JSONL or CSV, chat JSONL (`messages`).
+ * Errors: `input/missing-file`; `data/empty`; `data/bad-row`, after all rows were checked.
+ */
+export const readRows = async (path: string): Promise<readonly Row[]> => {
+  const file = resolve(path);
+  const text = await readTextFile(file, "the data file");
+  return checkedRows(file, text.trim() === "" ? [] : rawRows(file, text), readRow);
 };

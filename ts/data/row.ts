@@ -43,7 +43,8 @@ export interface FieldProblem {
   readonly allowed: string;
 }
 
-export type RowReading = { readonly row: Row } | { readonly problem: FieldProblem };
+/** A row, or why there is none. */
+export type RowReading<Read = Row> = { readonly row: Read } | { readonly problem: FieldProblem };
 
 const formats = '{"prompt", "answer"}, {"messages"} or {"instruction", "input", "output"}';
 
@@ -68,7 +69,12 @@ const firstProblem = (value: unknown, error: z.ZodError): FieldProblem => {
   return { field: pathText(path), found: shown(found), allowed: issue?.message ?? "a row" };
 };
 
-const parsed = <Output>(schema: z.ZodType<Output>, value: unknown, toRow: (output: Output) => Row): RowReading => {
+/** Checks one value; a schema's message says what it allows. */
+export const parsed = <Output, Read>(
+  schema: z.ZodType<Output>,
+  value: unknown,
+  toRow: (output: Output) => Read,
+): RowReading<Read> => {
   const result = schema.safeParse(value);
   return result.success ? { row: toRow(result.data) } : { problem: firstProblem(value, result.error) };
 };

@@ -27,7 +27,7 @@ export interface ParameterCount {
   /** The same with the routers' projections W_r added. */
   readonly activatedWithProjection: ActivatedCount;
   readonly modules: readonly { readonly name: string; readonly layers: number; readonly parameters: number }[];
-  /** What the figures stand for, where they are not those of the adapter that a training ends with. */
+  /** What the figures stand for: where a training ends with others, or the paper counts otherwise. */
   readonly note?: string;
 }
 

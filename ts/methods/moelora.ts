@@ -38,9 +38,9 @@ const count = (whole: ModelGraph, method: MoeloraMethod): ParameterCount => {
   check(method);
   const graph = selectModules(whole, method.modules);
   const lora = countOf(graph, (module) => loraSize(module, method.rank));
-  const routers = graph.layers
-    .flatMap(({ modules }) => modules)
-    .reduce((total, { inFeatures }) => total + inFeatures * method.experts, 0);
+  const inputs = graph.layers.flatMap(({ modules }) => modules.map(({ inFeatures }) => inFeatures));
+  const routers = inputs.reduce((total, width) => total + width * method.experts, 0);
+  const asInPaper = lora.adapter + inputs.length * graph.hiddenSize * method.experts;
   const active = (lora.adapter * method.topK) / method.experts;
   const activated = { min: active, mean: active, max: active };
   const withRouters = { min: active + routers, mean: active + routers, max: active + routers };
@@ -52,6 +52,7 @@ const count = (whole: ModelGraph, method: MoeloraMethod): ParameterCount => {
     adapterAndProjection: lora.adapter + routers,
     activated,
     activatedWithProjection: withRouters,
+    note: `As the paper counts, with ${graph.hiddenSize} inputs for every router: ${asInPaper.toLocaleString("en")} trainable.`,
   };
 };
 

@@ -22,6 +22,7 @@ import type { RunControl, TrainResult } from "./run-handle.js";
 import { runLoop } from "./train.js";
 import type { Trainer } from "./trainer.js";
 import { loadTrainingData, writeTrainingData } from "./training-data.js";
+import { methodFromWarmStart } from "./warm-start.js";
 
 /** The name of the adapter that a run trains, on the Python side. */
 const adapterName = "trained";
@@ -65,7 +66,7 @@ const orClose = async (trainer: Trainer, work: () => Promise<void>): Promise<voi
 };
 
 const openNew = async ({ backend, graph, spec, out }: FineTuneOptions): Promise<Opened> => {
-  const method = resolveMethod(graph, spec.method);
+  const method = resolveMethod(graph, await methodFromWarmStart(spec.method, spec.train));
   const data = await loadTrainingData(spec.data, spec.train.seed);
   const folder = createRunFolder(out);
   try {
@@ -123,7 +124,7 @@ const openResumed = async ({ backend, graph, spec, out }: FineTuneOptions): Prom
   const folder = runFolder(out);
   const manifest = readManifest(folder);
   checkResumable(folder, manifest, spec);
-  const method = resolveMethod(graph, spec.method);
+  const method = resolveMethod(graph, await methodFromWarmStart(spec.method, spec.train));
   const files = rowFiles(folder);
   const { format } = manifest.data;
   const devSource = "the rows that the run was started with";

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,16 @@ def import_lora(host: AdapterHost, folder: Path, out: Path, config: dict[str, An
     _check_lora_experts(config, "The plan")
     experts = list(_experts(config))
     _check_lora(folder, lora, experts)
-    problems = [scale_problem(lora_config, expert.path, expert.rank, expert.alpha) for expert in experts]
+    counts = Counter(expert.layer for expert in experts)
+    problems = [
+        scale_problem(
+            lora_config,
+            expert.path,
+            expert.rank,
+            expert.alpha * _share(config, counts[expert.layer], counts[expert.layer]),
+        )
+        for expert in experts
+    ]
     _raise_mismatch(f"The plan does not have the scales of the adapter in {folder}", problems, folder)
     # Built in the model, so that it is held to the model's modules, under a name that nobody has.
     name = next(name for number in itertools.count() if (name := f"imported-{number}") not in host.names)
@@ -109,7 +119,7 @@ def export_lora(folder: Path, out: Path, config: dict[str, Any], chosen: Mapping
     planned, tensors = read_adapter(folder)
     _check_lora_experts(planned, f"The adapter in {folder}")
     experts = _chosen_experts(planned, chosen)
-    _check_export_config(config, experts, out)
+    _check_export_config(config, experts, out, planned)
     kept: dict[str, Tensor] = {}
     problems: list[str | None] = []
     for expert in experts:
@@ -173,7 +183,20 @@ def _chosen_experts(config: dict[str, Any], chosen: Mapping[str, Sequence[str]])
     return kept
 
 
-def _check_export_config(config: dict[str, Any], experts: Sequence[_Expert], out: Path) -> None:
+def _share(config: dict[str, Any], experts: int, kept: int) -> float:
+    """Scale of a LoRA module over that of the expert it is, where ``kept`` of a layer's ``experts`` are always on.
+
+    The gates of a learned policy add up to k, so an expert is as much stronger as fewer of them are active
+    (``ts/methods/upcycling.ts``).
+    """
+    if config["policy"] != "learned" or config["gate"] == "probability":
+        return 1.0
+    return min(config["top_k"], experts) / kept
+
+
+def _check_export_config(
+    config: dict[str, Any], experts: Sequence[_Expert], out: Path, planned: dict[str, Any]
+) -> None:
     """The written config must mean exactly these modules, at their scales, to PEFT."""
     build_config(config)
     check_plain(config, "The config to write", out)
@@ -182,7 +205,17 @@ def _check_export_config(config: dict[str, Any], experts: Sequence[_Expert], out
     paths = {expert.path for expert in experts}
     problems = [f"target_modules lacks {path}." for path in sorted(paths - found)]
     problems += [f"target_modules names {path}, which is not chosen." for path in sorted(found - paths)]
-    scales = [scale_problem(config, expert.path, expert.rank, expert.alpha) for expert in experts]
+    all_of = Counter(expert.layer for expert in _experts(planned))
+    kept = Counter(expert.layer for expert in experts)
+    scales = [
+        scale_problem(
+            config,
+            expert.path,
+            expert.rank,
+            expert.alpha * _share(planned, all_of[expert.layer], kept[expert.layer]),
+        )
+        for expert in experts
+    ]
     _raise_mismatch("The LoRA config is not that of the chosen experts", [*problems, *scales], out)
 
 

@@ -49,7 +49,12 @@ def refuse_reentrant_checkpointing(layer: nn.Module) -> None:
     function = getattr(layer, "_gradient_checkpointing_func", None)
     if isinstance(function, functools.partial) and not function.keywords.get("use_reentrant", True):
         return
-    raise MiloraError(
+    raise reentrant_checkpointing_refused()
+
+
+def reentrant_checkpointing_refused() -> MiloraError:
+    """The error for gradient checkpointing whose forward pass makes no graph, so that a router's part is lost."""
+    return MiloraError(
         "adapter/unsupported",
         "Reentrant gradient checkpointing gives a routed adapter wrong gradients. Enable it with "
         'gradient_checkpointing_kwargs={"use_reentrant": False}.',

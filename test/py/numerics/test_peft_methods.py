@@ -78,7 +78,7 @@ def by_plain_peft(base: Any, config: dict[str, Any], dataset: Dataset) -> dict[s
     return trainables(model)
 
 
-def session_of(base: Any, config: dict[str, Any]) -> TrainingSession:
+def session_of(base: Any, config: dict[str, Any]) -> Any:
     model = attach_adapter(base, config, "default", seed=5)
     return TrainingSession(model, "default", TrainingSettings(weight_decay=0.01), pad_id=0)
 

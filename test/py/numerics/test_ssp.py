@@ -18,6 +18,7 @@ from milora.tuners import build_config, count_parameters, split_parameters
 from milora.tuners.methods import hooks_of
 from milora.tuners.ssp import SspLinear
 from milora.tuners.ssp.budget import draw_gates, keep_logits, kept_candidates, threshold
+from milora.tuners.ssp.search import set_gates
 
 IDS = torch.randint(2, 96, (2, 7), generator=torch.Generator().manual_seed(8))
 ONLY = ["q", "k", "v", "o", "gate", "up", "down"]
@@ -170,10 +171,11 @@ def run_recording(model: Any) -> list[tuple[SspLinear, Tensor, Tensor]]:
     """Every adapted module with its input and output, in the order of the plan."""
     found: dict[int, tuple[SspLinear, Tensor, Tensor]] = {}
     layers = [module for module in model.modules() if isinstance(module, SspLinear)]
-    handles = [
-        layer.register_forward_hook(lambda module, args, output: found.update({id(module): (module, args[0], output)}))
-        for layer in layers
-    ]
+
+    def keep(module: Any, args: Any, output: Tensor) -> None:
+        found[id(module)] = (module, args[0], output)
+
+    handles = [layer.register_forward_hook(keep) for layer in layers]
     with torch.no_grad():
         model(input_ids=IDS)
     for handle in handles:
@@ -230,15 +232,13 @@ def test_the_search_adds_each_candidate_behind_its_gate(build: Callable[..., Any
 def test_the_gradient_of_the_structure_is_that_of_finite_differences(build: Callable[..., Any]) -> None:
     model = build(SEARCH).train()
     _, theta = split_parameters(model, "default")
-
-    layers = [module for module in model.modules() if isinstance(module, SspLinear)]
-    pulls = torch.randn(len(layers), 2, dtype=torch.float64, generator=torch.Generator().manual_seed(8))
+    inputs = [(layer, x) for layer, x, _ in run_recording(model)]
 
     def loss() -> Tensor:
-        # What the gates do to a model's loss is float32 in its softmax and norms; how they come about is float64.
+        # A whole model's loss is float32 in its norms and softmax; every adapted module by itself is float64.
         torch.manual_seed(9)
         set_gates(decoder_of(model), ())
-        return (torch.stack([layer.gates["default"] for layer in layers]) * pulls).sum()
+        return torch.stack([layer(x).sin().sum() for layer, x in inputs]).sum()
 
     loss().backward()
     for parameter in list(theta.values())[::5]:
@@ -275,6 +275,7 @@ def test_discretising_keeps_the_largest_within_the_budget(
     _, theta = split_parameters(model, "default")
     generator = torch.Generator().manual_seed(12)
     seen = set()
+    final: Any = None
     for _ in range(20):
         with torch.no_grad():
             for parameter in theta.values():

@@ -68,7 +68,8 @@ def test_the_balance_loss_is_that_of_the_real_tokens(
     session.step(dataset, range(len(LENGTHS)), 0.0, "weights")
     counts: dict[str, Tensor] = {}
     sums: dict[str, Tensor] = {}
-    base: Any = session.model.get_base_model()
+    model: Any = session.model
+    base = model.get_base_model()
     layers = {name: module for name, module in base.named_modules() if hasattr(module, "milora_moelora_router")}
 
     def look(name: str) -> Callable[..., None]:

@@ -98,7 +98,7 @@ def test_a_search_finds_the_candidates_that_matter(
             for parameter in held:
                 parameter.zero_()
         session.step(dataset, range(6), 0.1, "activation")
-    structure = {name: float(parameter.mean()) for name, parameter in session.activation.parameters.items()}
+    structure = {name: float(parameter.detach().mean()) for name, parameter in session.activation.parameters.items()}
     idle = [value for name, value in structure.items() if "layers.0" in name]
     live = [value for name, value in structure.items() if "layers.0" not in name]
     assert max(idle) < sum(live) / len(live)

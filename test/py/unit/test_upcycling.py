@@ -88,10 +88,14 @@ def test_an_imported_adapter_is_the_lora_adapter_at_full_k(case: str, tiny_model
 
 def test_routers_are_those_of_a_new_adapter_of_the_seed(tiny_model, plan_for, tmp_path):
     plain_lora(tiny_model("llama"), tmp_path / "lora")
-    import_lora(AdapterHost(tiny_model("llama")), tmp_path / "lora", tmp_path / "out", plan_for(top_k=2), seed=3)
+    # Two of seven are active, so each is 7/2 times as strong.
+    plan = plan_for(top_k=2, alphas=dict.fromkeys(["q", "k", "v", "o", "gate", "up", "down"], 3.0 * 7 / 2))
+    import_lora(AdapterHost(tiny_model("llama")), tmp_path / "lora", tmp_path / "out", plan, seed=3)
+    with pytest.raises(MiloraError, match="does not have the scales"):
+        import_lora(AdapterHost(tiny_model("llama")), tmp_path / "lora", tmp_path / "no", plan_for(top_k=2), seed=3)
     found = load_file(tmp_path / "out" / "adapter_model.safetensors")
     host = AdapterHost(tiny_model("llama"))
-    host.attach("new", plan_for(top_k=2), 3)
+    host.attach("new", plan, 3)
     new = host.tensors("new")
     assert found.keys() == new.keys()
     same = {key for key in found if torch.equal(found[key], new[key])}
@@ -138,10 +142,18 @@ def test_a_milora_adapter_is_no_lora_adapter(tiny_model, plan_for, tmp_path):
 CHOSEN = {"model.layers.0": ["q", "down"], "model.layers.2": ["v"]}
 
 
+def strength(plan: dict[str, Any], kept: list[str]) -> float:
+    """The gates of a learned policy add up to k, whatever is kept of a layer."""
+    return plan["top_k"] / len(kept) if plan["policy"] == "learned" else 1.0
+
+
 def lora_config(plan: dict[str, Any], chosen: dict[str, list[str]], **changes: Any) -> dict[str, Any]:
     """As TypeScript plans it: full paths, with the ranks and scales that differ from r and lora_alpha."""
     kept = {
-        f"{layer['path']}.{expert['module']}": expert
+        f"{layer['path']}.{expert['module']}": {
+            **expert,
+            "alpha": expert["alpha"] * strength(plan, chosen[layer["path"]]),
+        }
         for layer in plan["layers"]
         for expert in layer["experts"]
         if expert["name"] in chosen.get(layer["path"], [])
@@ -226,6 +238,8 @@ def test_an_exported_choice_gives_the_routed_adapters_logits_without_milora(
     fixed = copy.deepcopy(routed) | {"policy": "fixed", "gate": "none"}
     for layer in fixed["layers"]:
         layer["chosen"] = CHOSEN.get(layer["path"], [])
+        for expert in layer["experts"]:
+            expert["alpha"] *= strength(routed, layer["chosen"]) if layer["chosen"] else 1.0
     experts = {key: tensor for key, tensor in weights.items() if "prompt_router" not in key}
     for dtype, bound in ((torch.float32, float32_bound), (torch.float64, 1e-12)):
         base = tiny_model("llama").to(dtype)

@@ -36,9 +36,11 @@ describe("the baselines' parameters on Llama-2 7B (the paper's figures)", () => 
   });
 
   it("counts MOELoRA's experts apart from its routers, and half of them as activated", () => {
-    const { adapter, routers, activated } = countOf({ kind: "moelora" });
+    const { adapter, routers, activated, activatedWithProjection, note } = countOf({ kind: "moelora" });
     expect([adapter, routers]).toEqual([79_953_920, 9_109_504]);
     expect(activated.mean).toBe(79_953_920 / 2);
+    expect(activatedWithProjection.mean).toBe(79_953_920 / 2 + 9_109_504);
+    expect(note).toContain("4096 inputs for every router: 87,293,952");
   });
 });
 

@@ -1,4 +1,4 @@
-"""The config of a (IA)³ adapter."""
+"""The config of an (IA)³ adapter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from milora.tuners.base import PlannedConfig, is_positive
 
 @dataclass
 class Ia3Config(PlannedConfig):
-    """The config of a (IA)³ adapter, one to one with ``ts/spec/adapters/ia3.ts``.
+    """The config of an (IA)³ adapter, one to one with ``ts/spec/adapters/ia3.ts``.
 
     Args:
         vector: Dimension of v.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from milora.tuners.base import LinearAdapter, Site, new_parameter
+from milora.tuners.base import LinearAdapter, Site, new_parameter, trainable_dtype
 
 
 class Ia3Linear(LinearAdapter):
@@ -32,4 +32,9 @@ class Ia3Linear(LinearAdapter):
 
     def adapt(self, adapter: str, x: Tensor, output: Tensor) -> Tensor:
         """Scales the output, in float32 before the one rounding: 1 + a small number is 1 in bf16."""
-        return output * (1 + self.milora_ia3_vector[adapter] @ self.milora_ia3_projection[adapter])
+        dtype = trainable_dtype(output.dtype)
+        vector, projection = self.milora_ia3_vector[adapter], self.milora_ia3_projection[adapter]
+        # Autocast would take v W_p in bf16.
+        with torch.autocast(output.device.type, enabled=False):
+            scale = 1 + vector.to(dtype) @ projection.to(dtype)
+        return output * scale

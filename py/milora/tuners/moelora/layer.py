@@ -14,6 +14,8 @@ from torch.nn import functional
 
 from milora.routing.context import RoutingContext
 from milora.routing.gates import expert_probabilities, top_k_gates
+from milora.routing.hooks import reentrant_checkpointing_refused
+from milora.routing.pooler import router_precision
 from milora.tuners.base import LinearAdapter, Site, new_parameter
 
 
@@ -60,14 +62,21 @@ class MoeloraLinear(LinearAdapter):
         return output + functional.linear(scaled, self.milora_moelora_up[adapter].to(x.dtype))
 
     def _gates(self, adapter: str, config: Any, x: Tensor) -> Tensor:
-        """The gates of every token, [..., E], in the dtype of trainables."""
-        router = self.milora_moelora_router[adapter]
-        # Autocast would take the product in bf16; the router's arithmetic is float32.
+        """The gates of every token, [..., E], in float32 (float64 over float64)."""
+        x = router_precision(x)
+        # Autocast would take the product in bf16.
         with torch.autocast(x.device.type, enabled=False):
-            probabilities = expert_probabilities(x.to(router.dtype), router)
+            probabilities = expert_probabilities(x, self.milora_moelora_router[adapter].to(x.dtype))
             gates = top_k_gates(probabilities, config.top_k, "scaled")
         if self.context.is_recording and self.context.is_marked:
-            real = self.context.prompt_mask(x).flatten()
-            rows = probabilities.flatten(0, -2)
-            self.context.note(adapter, self.site_indices[adapter], rows, gates.flatten(0, -2), real)
+            self._note(adapter, x, probabilities, gates)
         return gates
+
+    def _note(self, adapter: str, x: Tensor, probabilities: Tensor, gates: Tensor) -> None:
+        """Tells the open record of every token, [N, E]; padding counts as nothing there."""
+        if self.training and not torch.is_grad_enabled():
+            # The recomputed layer tells nothing new, so the balance loss would have no gradient.
+            raise reentrant_checkpointing_refused()
+        real = self.context.prompt_mask(x).flatten()
+        rows, row_gates = probabilities.flatten(0, -2), gates.flatten(0, -2)
+        self.context.note(adapter, self.site_indices[adapter], rows, row_gates, real)
