@@ -15,7 +15,7 @@ from milora.checkpoint import attach_adapter, read_adapter
 from milora.data import Dataset, TokenRow
 from milora.errors import MiloraError
 from milora.routing.context import routing_context
-from milora.training import TrainingSession, TrainingSettings
+from milora.training import TrainingSession, TrainingSettings, load_training, save_training
 from milora.tuners import split_parameters
 
 LENGTHS = [(9, 3), (4, 2), (12, 4)]
@@ -155,6 +155,33 @@ def test_the_two_optimisers_do_not_touch_each_other(case: Any, dataset: Dataset)
         assert set(after) == set(kept_moments)
         assert moved(kept_moments, after) == set()
         assert [name for name, parameter in other_parameters.items() if parameter.grad is not None] == []
+
+
+def test_four_steps_are_two_a_resume_and_two_more(case: Any, dataset: Dataset, tmp_path: Path) -> None:
+    """Trap 9, for every method, with what it keeps besides its parameters."""
+    scheduled = case.settings.get("method") == "adalora"
+
+    def start() -> TrainingSession:
+        model = attach_adapter(case.base(), case.plan(case.base()), "default", seed=2)
+        return TrainingSession(model, "default", TrainingSettings(micro_batch=2, balance=0.01, seed=3), pad_id=0)
+
+    def train(session: TrainingSession, steps: range) -> TrainingSession:
+        for step in steps:
+            rows = [(step + offset) % len(LENGTHS) for offset in (0, 1)]
+            session.step(dataset, rows, 1e-2, "weights", budget_step=step if scheduled else None)
+            if case.learns_activation:
+                session.step(dataset, rows, 1e-3, "activation")
+        return session
+
+    straight = train(start(), range(1, 5))
+    save_training(train(start(), range(1, 3)), tmp_path / "state")
+    resumed = start()
+    load_training(resumed, tmp_path / "state")
+    train(resumed, range(3, 5))
+    expected, actual = ({**s.weights.parameters, **s.activation.parameters} for s in (straight, resumed))
+    assert set(expected) == set(actual)
+    assert [name for name in expected if not torch.equal(expected[name], actual[name])] == []
+    assert moved(values(start().weights.parameters), values(straight.weights.parameters))
 
 
 def test_an_adapter_starts_from_another_ones_weights(case: Any, dataset: Dataset, tmp_path: Path) -> None:
