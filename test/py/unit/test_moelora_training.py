@@ -110,13 +110,13 @@ def test_the_balance_loss_pulls_on_the_routers(
 
 
 @pytest.mark.parametrize("micro_batch", [4, 2])
-def test_a_recomputed_layer_tells_nothing_new(
+def test_gradient_checkpointing_gives_the_same_gradients(
     start: Callable[..., TrainingSession],
     random_dataset: Callable[..., Dataset],
     monkeypatch: pytest.MonkeyPatch,
     micro_batch: int,
 ) -> None:
-    """Gradient checkpointing gives the same gradients, the balance loss's among them."""
+    """The balance loss's among them."""
     dataset = random_dataset(LENGTHS)
     plain, checkpointed = start(micro_batch), start(micro_batch, reentrant=False)
     expected, actual = (gradients(session, dataset, monkeypatch) for session in (plain, checkpointed))

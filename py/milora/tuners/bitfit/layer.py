@@ -31,5 +31,8 @@ class BitfitLinear(LinearAdapter):
         self.milora_bitfit_projection[adapter] = new_parameter(projection, like)
 
     def adapt(self, adapter: str, x: Tensor, output: Tensor) -> Tensor:
-        """Adds the bias, in float32 before the one rounding."""
-        return output + self.milora_bitfit_vector[adapter] @ self.milora_bitfit_projection[adapter]
+        """Adds the bias, in float32 before the one rounding, also where autocast would take the product in bf16."""
+        vector, projection = self.milora_bitfit_vector[adapter], self.milora_bitfit_projection[adapter]
+        dtype = torch.promote_types(vector.dtype, torch.float32)
+        with torch.autocast(x.device.type, enabled=False):
+            return output + vector.to(dtype) @ projection.to(dtype)

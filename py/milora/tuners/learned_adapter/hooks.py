@@ -18,17 +18,20 @@ class LearnedAdapterHooks(MethodHooks):
     """Candidates are dropped one by one; at the end each place has one, and those that skip have gone."""
 
     def prune(self, model: nn.Module, adapter: str) -> int:
-        """Drops the weakest candidate of each place."""
-        return max(block.drop_weakest(adapter) for _, block in _searched(model, adapter))
+        """Drops the weakest candidate of each place; one place drops skip, where all would be left with it alone."""
+        blocks = [block for _, block in _searched(model, adapter)]
+        if all(len(block.left[adapter]) == 2 and block.best(adapter) == SKIP for block in blocks):  # noqa: PLR2004
+            # An adapter that does nothing has no gradient, and nothing to go on with.
+            _least_skipping(blocks, adapter).left[adapter].remove(ARCHITECTURES.index(SKIP))
+        return max(block.drop_weakest(adapter) for block in blocks)
 
     def discretised(self, model: nn.Module, adapter: str) -> dict[str, Any]:
         """The config with each place's best candidate; where all would skip, the one that wants it least does not."""
         blocks = dict(_searched(model, adapter))
         chosen = {path: block.best(adapter) for path, block in blocks.items()}
         if all(name == SKIP for name in chosen.values()):
-            skips = {path: float(block.milora_learned_adapter_choice[adapter][-1]) for path, block in blocks.items()}
-            least = min(skips, key=lambda path: skips[path])
-            chosen[least] = blocks[least].best(adapter, may_skip=False)
+            least = _least_skipping(list(blocks.values()), adapter)
+            chosen[least.adapter_sites[adapter][1].path] = least.best(adapter, may_skip=False)
         config: LearnedAdapterConfig = getattr(model, "peft_config")[adapter]  # noqa: B009 - only a PeftModel has it
         layers = [
             {
@@ -74,6 +77,12 @@ def _blocks(model: nn.Module, adapter: str) -> Iterator[tuple[str, LearnedAdapte
     for module in model.modules():
         if isinstance(module, LearnedAdapterBlock) and adapter in module.adapter_sites:
             yield module.adapter_sites[adapter][1].path, module
+
+
+def _least_skipping(blocks: list[LearnedAdapterBlock], adapter: str) -> LearnedAdapterBlock:
+    """The first of the blocks whose skip, which each of them has left, has the smallest weight."""
+    # Not α: what it says of a place is relative to the place's other candidates.
+    return min(blocks, key=lambda block: float(block.weights(adapter)[SKIP].detach()))
 
 
 def _searched(model: nn.Module, adapter: str) -> list[tuple[str, LearnedAdapterBlock]]:

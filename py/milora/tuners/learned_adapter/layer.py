@@ -107,11 +107,11 @@ class LearnedAdapterBlock(BlockAdapter):
         return len(left)
 
     def best(self, adapter: str, *, may_skip: bool = True) -> str:
-        """The candidate of the largest weight; ``may_skip`` False: the best that does something, dropped or not."""
+        """The candidate of the largest weight (of several the first); ``may_skip`` False: of those that do something."""
         choice = self.milora_learned_adapter_choice[adapter].detach().tolist()
         names = [ARCHITECTURES[index] for index in self.left[adapter]]
         if not may_skip:
-            names = [name for name in names if name != SKIP] or list(ARCHITECTURES[:-1])
+            names.remove(SKIP)
         return max(names, key=lambda name: choice[ARCHITECTURES.index(name)])
 
     def _inner(self, adapter: str, states: Tensor) -> Tensor:
