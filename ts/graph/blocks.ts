@@ -16,20 +16,22 @@ export const blocksOf = (graph: ModelGraph, wanted: readonly string[] = blockNam
   ...graph,
   layers: graph.layers.map((layer) => ({
     path: layer.path,
-    modules: wanted.map((name): GraphModule => {
-      const output = layer.modules.find((module) => outputs[name]?.includes(module.name));
-      const module = output === undefined ? "" : parentOf(output.module);
-      if (module === "")
-        throw new MiloraError(
-          "model/unsupported",
-          `The modules of ${layer.path} do not tell where its ${name} block is: none of them is called ${outputs[name]?.join(" or ") ?? name}. Name it in method.moduleNames.`,
-          {
-            path: "method.moduleNames",
-            found: layer.modules.map((entry) => entry.name).join(", "),
-            allowed: outputs[name]?.join(", "),
-          },
-        );
-      return { name, module, inFeatures: graph.hiddenSize, outFeatures: graph.hiddenSize };
-    }),
+    modules: blockNames
+      .filter((name) => wanted.includes(name))
+      .map((name): GraphModule => {
+        const output = layer.modules.find((module) => outputs[name]?.includes(module.name));
+        const module = output === undefined ? "" : parentOf(output.module);
+        if (module === "")
+          throw new MiloraError(
+            "model/unsupported",
+            `The modules of ${layer.path} do not tell where its ${name} block is: none of them is called ${outputs[name]?.join(" or ") ?? name}. Name it in method.moduleNames.`,
+            {
+              path: "method.moduleNames",
+              found: layer.modules.map((entry) => entry.name).join(", "),
+              allowed: outputs[name]?.join(", "),
+            },
+          );
+        return { name, module, inFeatures: graph.hiddenSize, outFeatures: graph.hiddenSize };
+      }),
   })),
 });

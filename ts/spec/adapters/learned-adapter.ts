@@ -35,7 +35,9 @@ export const learnedAdapterConfig = z.object({
   peft_type: z.literal("MILORA_LEARNED_ADAPTER"),
   ...plannedHeader,
   bottleneck: z.int().min(1),
-  ...plannedBody(z.strictObject({ ...plannedModule, architecture: z.string().nullable() })),
+  ...plannedBody(
+    z.strictObject({ ...plannedModule, architecture: z.enum(architectures).exclude(["skip"]).nullable() }),
+  ),
 });
 
 export type LearnedAdapterConfig = z.output<typeof learnedAdapterConfig>;

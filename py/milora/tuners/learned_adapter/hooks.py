@@ -20,7 +20,7 @@ class LearnedAdapterHooks(MethodHooks):
     def prune(self, model: nn.Module, adapter: str) -> int:
         """Drops the weakest candidate of each place; one place drops skip, where all would be left with it alone."""
         blocks = [block for _, block in _searched(model, adapter)]
-        if all(len(block.left[adapter]) == 2 and block.best(adapter) == SKIP for block in blocks):  # noqa: PLR2004
+        if all(len(block.left[adapter]) == 2 and block.best(adapter) == SKIP for block in blocks):
             # An adapter that does nothing has no gradient, and nothing to go on with.
             _least_skipping(blocks, adapter).left[adapter].remove(ARCHITECTURES.index(SKIP))
         return max(block.drop_weakest(adapter) for block in blocks)

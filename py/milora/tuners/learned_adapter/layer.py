@@ -107,7 +107,7 @@ class LearnedAdapterBlock(BlockAdapter):
         return len(left)
 
     def best(self, adapter: str, *, may_skip: bool = True) -> str:
-        """The candidate of the largest weight (of several the first); ``may_skip`` False: of those that do something."""
+        """The candidate of the largest weight, of several the first; ``may_skip`` False: of those but skip."""
         choice = self.milora_learned_adapter_choice[adapter].detach().tolist()
         names = [ARCHITECTURES[index] for index in self.left[adapter]]
         if not may_skip:
