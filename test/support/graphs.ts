@@ -17,6 +17,7 @@ export const llamaDescription = ({
   architecture: "LlamaForCausalLM",
   hiddenSize: hidden,
   numParameters: 1,
+  contextLength: 4096,
   layers: Array.from({ length: layers }, (_, index) => ({
     path: `model.layers.${index}`,
     linears: [

@@ -58,4 +58,4 @@ export const table = (rows: readonly (readonly string[])[]): readonly string[] =
   );
 };
 
-export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+export const percent = (share: number | null): string => (share === null ? "-" : `${(100 * share).toFixed(1)} %`);

@@ -79,7 +79,7 @@ const registerUse = (program: Command): void => {
     .requiredOption("--tasks <a,b>", "tasks, separated by commas")
     .option("--adapter <dir>", "an adapter's folder")
     .option("--data <dir>", "the folder that holds one folder a task")
-    .option("--scorer <name>", "generate or loglik", "generate")
+    .option("--scorer <name>", "generate, label or loglik", "generate")
     .option("--template <name>", "one of the task's templates")
     .option("--beams <n>", "beams of the search", number, 1)
     .option("--limit <n>", "only the first n rows", number)

@@ -1,6 +1,6 @@
 import type { GenerateTextsOptions, TextRequest } from "../generate/generate-texts.js";
 import type { TrainEvent } from "../runs/events.js";
-import type { Task } from "../tasks/task.js";
+import type { Scorer, Task } from "../tasks/task.js";
 
 /** How a run is watched, stopped and resumed. */
 export interface TrainOptions {
@@ -22,7 +22,7 @@ export interface EvaluateOptions {
   readonly tasks: readonly (string | Task)[];
   readonly dir?: string | undefined;
   readonly template?: string | undefined;
-  readonly scorer?: "generate" | "loglik" | undefined;
+  readonly scorer?: Scorer | undefined;
   readonly beams?: number | undefined;
   readonly limit?: number | undefined;
   readonly batchSize?: number | undefined;

@@ -1,7 +1,7 @@
 import { parseWith } from "../spec/parse.js";
 import { sweepSchema, type SweepSpec } from "../spec/sweep.js";
 import { taskByName } from "../tasks/registry.js";
-import { checkScorer, templateOf } from "../tasks/task.js";
+import { scoredTemplate } from "../tasks/task.js";
 import { readSpecValue } from "./load-spec.js";
 
 /**
@@ -11,9 +11,6 @@ import { readSpecValue } from "./load-spec.js";
 export const loadSweepSpec = async (file: string): Promise<SweepSpec> => {
   const sweep = parseWith(sweepSchema, await readSpecValue(file), { what: "The sweep", file });
   for (const { evaluate } of sweep.groups)
-    for (const task of (evaluate?.tasks ?? []).map(taskByName)) {
-      templateOf(task, evaluate?.template);
-      checkScorer(task, evaluate?.scorer ?? "generate");
-    }
+    for (const task of (evaluate?.tasks ?? []).map(taskByName)) scoredTemplate(task, evaluate ?? {});
   return sweep;
 };

@@ -14,6 +14,7 @@ import { parseWith } from "../spec/parse.js";
 import { withMethodPreset, withPreset } from "../spec/presets.js";
 import { runSchema, type RunSpec } from "../spec/run.js";
 import { taskByName } from "../tasks/registry.js";
+import { scoredTemplate } from "../tasks/task.js";
 import { createTrainer } from "../train/create-trainer.js";
 import { fineTune } from "../train/fine-tune.js";
 import { startRun, type TrainRun } from "../train/run-handle.js";
@@ -162,6 +163,8 @@ export class Milora {
   /** Scores the model, or an adapter on it, on tasks. */
   async evaluate(options: EvaluateOptions): Promise<{ readonly results: readonly EvaluationResult[] }> {
     const tasks = options.tasks.map((task) => (typeof task === "string" ? taskByName(task) : task));
+    // A wrong name is told before the first task is scored, not after the last but one.
+    for (const task of tasks) scoredTemplate(task, options);
     return this.#withAdapter(options.adapter, async (adapter) => {
       const results: EvaluationResult[] = [];
       for (const task of tasks) {

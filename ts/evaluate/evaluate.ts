@@ -1,17 +1,18 @@
 import type { Backend } from "../backend/backend.js";
 import type { ReaderName } from "../tasks/readers/reader.js";
 import {
-  checkScorer,
   checkSplit,
   type Rendered,
   type Scorer,
   type SplitName,
   type Task,
+  scoredTemplate,
   templateHash,
-  templateOf,
 } from "../tasks/task.js";
 import { chooseBySum, chooseNormalized, type ChoiceScore } from "./choose.js";
 import { runChunked } from "./chunked.js";
+import { generateTurns } from "./generate-turns.js";
+import { firstOfEach, groupFigures, type RowGroups } from "./groups.js";
 import { type EvaluationResult, protocolText, type ScoredRow, summarize } from "./result.js";
 
 export interface EvaluateOptions {
@@ -26,7 +27,7 @@ export interface EvaluateOptions {
   readonly dir?: string | undefined;
   /** `test` by default. */
   readonly split?: SplitName | undefined;
-  /** The first rows only. */
+  /** The first rows only; a task's parts, such as subjects, share them. */
   readonly limit?: number | undefined;
   /** Rows and seed of a generated task. */
   readonly rows?: number | undefined;
@@ -46,6 +47,7 @@ interface Item {
   readonly index: number;
   readonly rendered: Rendered;
   readonly expected: string;
+  readonly groups: RowGroups;
 }
 
 const loadItems = async (options: EvaluateOptions, template: string, split: SplitName): Promise<readonly Item[]> => {
@@ -57,36 +59,37 @@ const loadItems = async (options: EvaluateOptions, template: string, split: Spli
     index,
     rendered: task.render(example, template),
     expected: task.correct(example),
+    groups: task.groupsOf?.(example) ?? {},
   }));
 };
 
 const chunking = ({ signal, onProgress, batchSize = 32 }: EvaluateOptions) => ({ signal, onProgress, batchSize });
 
-const byGeneration = async (options: EvaluateOptions, items: readonly Item[]) => {
+const byGeneration = async (options: EvaluateOptions, items: readonly Item[], template: string) => {
   const { backend, adapter, task, beams = 1, maxNewTokens = task.maxNewTokens, reader = "robust", signal } = options;
   let newTokens = 0;
   let seconds = 0;
+  const write = async (prompts: readonly { readonly prompt: string; readonly chat: boolean }[]) => {
+    const requests = prompts.map(({ prompt, chat }) => ({ adapter, prompt, chat }));
+    const startedAt = performance.now();
+    const { outputs } = await backend.call("generate", { requests, beams, maxNewTokens }, { signal });
+    seconds += (performance.now() - startedAt) / 1000;
+    newTokens += outputs.reduce((total, output) => total + output.newTokens, 0);
+    return outputs.map(({ text }) => text);
+  };
   const rows: readonly ScoredRow[] = await runChunked({
     ...chunking(options),
     items,
     sizeOf: ({ rendered }) => rendered.prompt.length,
     run: async (chunk) => {
-      const requests = chunk.map(({ rendered: { prompt, chat = false } }) => ({ adapter, prompt, chat }));
-      const startedAt = performance.now();
-      const { outputs } = await backend.call("generate", { requests, beams, maxNewTokens }, { signal });
-      seconds += (performance.now() - startedAt) / 1000;
-      newTokens += outputs.reduce((total, output) => total + output.newTokens, 0);
-      return outputs.flatMap(({ text }, position) =>
-        chunk.slice(position, position + 1).map(({ example, index, rendered, expected }) => {
-          const { answer } = task.read(text, example, reader);
-          return {
-            index,
-            prompt: rendered.prompt,
-            output: text,
-            read: answer,
-            expected,
-            correct: answer === expected,
-          };
+      const written = await generateTurns({ task, template, items: chunk, write });
+      return written.flatMap((turns, position) =>
+        chunk.slice(position, position + 1).map(({ example, index, rendered: { prompt }, expected }) => {
+          const output = turns[0]?.output ?? "";
+          const { answer } = task.read(output, example, reader, template);
+          const correct = answer !== null && answer === expected;
+          const more = turns.length > 1 ? { turns } : {};
+          return { index, prompt, output, ...more, read: answer, expected, correct };
         }),
       );
     },
@@ -97,7 +100,7 @@ const byGeneration = async (options: EvaluateOptions, items: readonly Item[]) =>
 /** A row with the answers of both ways of choosing; `row` carries the normalised one. */
 interface LikelihoodRow {
   readonly row: ScoredRow;
-  readonly correctBySum: boolean;
+  readonly sumAnswer: string | null;
 }
 
 const chosenRow = (item: Item, scores: readonly ChoiceScore[]): LikelihoodRow => {
@@ -105,7 +108,7 @@ const chosenRow = (item: Item, scores: readonly ChoiceScore[]): LikelihoodRow =>
   const { choices = [], choiceLabels = [], prompt } = rendered;
   const read = choiceLabels[chooseNormalized(scores, choices)] ?? null;
   const row = { index, prompt, scores, read, expected, correct: read === expected };
-  return { row, correctBySum: choiceLabels[chooseBySum(scores)] === expected };
+  return { row, sumAnswer: choiceLabels[chooseBySum(scores)] ?? null };
 };
 
 const byLikelihood = async (options: EvaluateOptions, items: readonly Item[]): Promise<readonly LikelihoodRow[]> => {
@@ -129,23 +132,44 @@ const byLikelihood = async (options: EvaluateOptions, items: readonly Item[]): P
 
 /** Mean over the rows of a guess's chance: questions differ in their number of choices. */
 const chanceOf = (task: Task, items: readonly Item[]): number => {
-  const sum = items.reduce((total, { rendered: { choices } }) => {
-    return total + (choices === undefined ? task.chance : 1 / choices.length);
+  const sum = items.reduce((total, { example, rendered: { choices } }) => {
+    return total + (task.chanceOf?.(example) ?? (choices === undefined ? task.chance : 1 / choices.length));
   }, 0);
   return items.length === 0 ? task.chance : sum / items.length;
 };
 
-const score = async (options: EvaluateOptions, items: readonly Item[]) => {
-  if (options.scorer === "generate") {
-    const generated = await byGeneration(options, items);
+const score = async (options: EvaluateOptions, items: readonly Item[], template: string) => {
+  const { task, scorer } = options;
+  if (scorer === "generate") {
+    const generated = await byGeneration(options, items, template);
+    if (task.metric === "judged")
+      return { ...summarize([]), accuracy: null, unscored: generated.rows.length, ...generated };
     return { ...summarize(generated.rows), ...generated };
   }
   const scored = await byLikelihood(options, items);
+  if (scorer === "label") {
+    const rows = scored.map(({ row, sumAnswer }) => ({
+      ...row,
+      read: sumAnswer,
+      correct: sumAnswer === row.expected,
+    }));
+    return { ...summarize(rows), rows };
+  }
   const rows = scored.map(({ row }) => row);
   const summary = summarize(rows);
-  const accuracySum = scored.filter(({ correctBySum }) => correctBySum).length / Math.max(1, scored.length);
+  const accuracySum =
+    scored.filter(({ row, sumAnswer }) => sumAnswer === row.expected).length / Math.max(1, scored.length);
   return { ...summary, accuracySum, accuracyNormalized: summary.accuracy, rows };
 };
+
+/** The parts that rows come from, counted, such as `57 subjects`. */
+const partsText = (items: readonly Item[]): string | undefined => {
+  const [name] = Object.keys(items.at(0)?.groups ?? {});
+  return name === undefined ? undefined : `${new Set(items.map(({ groups }) => groups[name])).size} ${name}`;
+};
+
+const limited = (items: readonly Item[], limit: number | undefined): readonly Item[] =>
+  limit === undefined ? items : firstOfEach(items, limit, ({ groups }) => Object.values(groups)[0] ?? "");
 
 /**
  * Scores a model, with or without an adapter, on a task's split.
@@ -154,13 +178,14 @@ const score = async (options: EvaluateOptions, items: readonly Item[]) => {
 export const evaluate = async (options: EvaluateOptions): Promise<EvaluationResult> => {
   const { task, scorer, split = "test", beams = 1, reader = "robust" } = options;
   const maxNewTokens = options.maxNewTokens ?? task.maxNewTokens;
-  const template = templateOf(task, options.template);
-  checkScorer(task, scorer);
+  const template = scoredTemplate(task, options);
   const all = await loadItems(options, template, split);
-  const items = all.slice(0, options.limit ?? all.length);
+  const items = limited(all, options.limit);
   const chat = items.some(({ rendered }) => rendered.chat === true);
   const startedAt = performance.now();
-  const figures = await score(options, items);
+  const figures = await score(options, items, template);
+  const judged = figures.accuracy === null;
+  const rowGroups = items.map(({ groups }) => groups);
   return {
     task: task.name,
     version: task.version,
@@ -179,9 +204,11 @@ export const evaluate = async (options: EvaluateOptions): Promise<EvaluationResu
       chat,
       total: items.length,
       available: all.length,
+      parts: partsText(items),
     }),
     chance: chanceOf(task, items),
     seconds: (performance.now() - startedAt) / 1000,
     ...figures,
+    groups: judged ? undefined : groupFigures(figures.rows, rowGroups),
   };
 };

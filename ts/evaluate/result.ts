@@ -1,5 +1,6 @@
 import type { ReaderName } from "../tasks/readers/reader.js";
 import { type Scorer, type SplitName, type Task, templateHash } from "../tasks/task.js";
+import type { Grouping } from "./groups.js";
 import { wilsonInterval } from "../util/statistics.js";
 
 /** One scored example. */
@@ -9,7 +10,9 @@ export interface ScoredRow {
   readonly prompt: string;
   /** What the model wrote; scorer `generate` only. */
   readonly output?: string | undefined;
-  /** Log-likelihood (nats) and tokens of each choice; scorer `loglik` only. */
+  /** Prompt and output of every turn, where the task has more than one. */
+  readonly turns?: readonly { readonly prompt: string; readonly output: string }[] | undefined;
+  /** Log-likelihood (nats) and tokens of each label or choice; not for the scorer `generate`. */
   readonly scores?: readonly { readonly logLikelihood: number; readonly tokens: number }[] | undefined;
   /** The answer as read; null where none could be. */
   readonly read: string | null;
@@ -26,14 +29,17 @@ export interface EvaluationResult {
   readonly templateHash: string;
   /** One line that names all that decides the score. */
   readonly protocol: string;
-  /** For `loglik`: the normalised one. */
-  readonly accuracy: number;
+  /** For `loglik`: the normalised one. Null where there is no automatic score: the answers are to be judged. */
+  readonly accuracy: number | null;
   /** By the summed log-likelihood of a choice; scorer `loglik` only. */
   readonly accuracySum?: number | undefined;
   /** By the log-likelihood for each character of a choice; scorer `loglik` only. */
   readonly accuracyNormalized?: number | undefined;
   readonly correct: number;
+  /** Rows that were scored. */
   readonly total: number;
+  /** Rows that have an output and no automatic score. */
+  readonly unscored?: number | undefined;
   /** Outputs from which no answer could be read. */
   readonly unparsed: number;
   /** Accuracy of a blind guess on these rows. */
@@ -42,6 +48,8 @@ export interface EvaluationResult {
   readonly majority: number;
   /** Wilson's 95 % interval of the accuracy. */
   readonly interval: readonly [number, number];
+  /** The figures by part, such as MMLU's `subjects` and `categories`. */
+  readonly groups?: Readonly<Record<string, Grouping>> | undefined;
   readonly seconds: number;
   /** Tokens that the model wrote, and how many a second of generation; scorer `generate` only. */
   readonly newTokens?: number | undefined;
@@ -61,25 +69,33 @@ export interface Protocol {
   readonly chat: boolean;
   readonly total: number;
   readonly available: number;
+  /** The parts that the rows come from, such as `57 subjects`. */
+  readonly parts?: string | undefined;
 }
 
-const scorerText = ({ scorer, beams, maxNewTokens, reader, task }: Protocol): string =>
-  scorer === "generate"
-    ? `generate (${beams === 1 ? "greedy" : `${beams} beams`}, at most ${maxNewTokens} new tokens), ` +
-      `${reader} reader, ${task.metric}`
-    : "loglik (the choice with the highest log-likelihood, by character; by sum beside it)";
+const scorerText = ({ scorer, beams, maxNewTokens, reader, task }: Protocol): string => {
+  if (scorer === "label") return "label (the label with the highest log-likelihood after the prompt)";
+  if (scorer === "loglik")
+    return "loglik (the choice with the highest log-likelihood, by character; by sum beside it)";
+  const decoding = `generate (${beams === 1 ? "greedy" : `${beams} beams`}, at most ${maxNewTokens} new tokens)`;
+  return task.metric === "judged"
+    ? `${decoding}, no automatic score: the outputs are to be judged`
+    : `${decoding}, ${reader} reader, ${task.metric}`;
+};
 
 /** All that decides the score, in one line. */
 export const protocolText = (protocol: Protocol): string => {
-  const { task, template, split, total, available, chat } = protocol;
-  const rows = total === available ? `all ${total} ${split} rows` : `first ${total} of ${available} ${split} rows`;
+  const { task, template, split, total, available, chat, parts } = protocol;
+  const count = total === available ? `all ${total} ${split} rows` : `first ${total} of ${available} ${split} rows`;
+  const rows = parts === undefined ? count : `${count}${total === available ? " of" : ", shared by"} ${parts}`;
+  const shots = task.shots?.[template] ?? 0;
   const form = chat ? "chat template" : "plain prompt";
   return [
     `${task.name} v${task.version}`,
     rows,
     `template ${template} (${templateHash(task, template)})`,
     form,
-    "zero-shot",
+    shots === 0 ? "zero-shot" : `${shots}-shot`,
     scorerText(protocol),
   ].join("; ");
 };
@@ -94,7 +110,9 @@ export const majorityScore = (answers: readonly string[]): number => {
 /** The figures of scored rows: those that every scorer has. */
 export const summarize = (
   rows: readonly ScoredRow[],
-): Pick<EvaluationResult, "accuracy" | "correct" | "total" | "unparsed" | "majority" | "interval"> => {
+): Pick<EvaluationResult, "correct" | "total" | "unparsed" | "majority" | "interval"> & {
+  readonly accuracy: number;
+} => {
   const correct = rows.filter((row) => row.correct).length;
   const total = rows.length;
   return {

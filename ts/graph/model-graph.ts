@@ -24,6 +24,8 @@ export interface ModelGraph {
   readonly architecture: string;
   readonly hiddenSize: number;
   readonly numParameters: number;
+  /** The longest sequence that its positions reach; null where its config does not say. */
+  readonly contextLength: number | null;
   readonly layers: readonly GraphLayer[];
 }
 
@@ -40,6 +42,7 @@ export interface DescribedModel {
   readonly architecture: string;
   readonly hiddenSize: number;
   readonly numParameters: number;
+  readonly contextLength: number | null;
   readonly layers: readonly { readonly path: string; readonly linears: readonly DescribedLinear[] }[];
 }
 
@@ -131,8 +134,8 @@ export const resolveGraph = (
       );
     return { path: layer.path, modules };
   });
-  const { model, location, architecture, hiddenSize, numParameters } = described;
-  return { model, location, architecture, hiddenSize, numParameters, layers };
+  const { model, location, architecture, hiddenSize, numParameters, contextLength } = described;
+  return { model, location, architecture, hiddenSize, numParameters, contextLength, layers };
 };
 
 /** The names of the modules that occur in any layer, in order of first appearance. */

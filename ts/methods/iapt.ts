@@ -3,11 +3,13 @@ import type { ModelGraph } from "../graph/model-graph.js";
 import type { IaptAdapterConfig, IaptMethod } from "../spec/adapters/iapt.js";
 import type { MethodDefinition } from "./method.js";
 import { bodyOf, countOf, headerOf, placeOf } from "./planned.js";
+import { checkSoftTokens } from "./soft-tokens.js";
 
 /** Coefficients of the learned rational activation: a_0 … a_6 and b_1 … b_5. */
 const rationalCoefficients = 12;
 
 const plan = (whole: ModelGraph, { tokens, bottleneck }: IaptMethod): IaptAdapterConfig => {
+  checkSoftTokens(whole, tokens);
   const graph = blocksOf(whole, ["attention"]);
   return { peft_type: "MILORA_IAPT", ...headerOf(graph), tokens, bottleneck, ...bodyOf(graph, placeOf) };
 };

@@ -3,8 +3,10 @@ import type { ModelGraph } from "../graph/model-graph.js";
 import type { PTuningV2AdapterConfig, PTuningV2Method } from "../spec/adapters/p-tuning-v2.js";
 import type { MethodDefinition } from "./method.js";
 import { bodyOf, countOf, headerOf, placeOf } from "./planned.js";
+import { checkSoftTokens } from "./soft-tokens.js";
 
 const plan = (whole: ModelGraph, { tokens, embedding }: PTuningV2Method): PTuningV2AdapterConfig => {
+  checkSoftTokens(whole, tokens);
   const graph = blocksOf(whole, ["attention"]);
   return { peft_type: "MILORA_P_TUNING_V2", ...headerOf(graph), tokens, embedding, ...bodyOf(graph, placeOf) };
 };

@@ -88,6 +88,7 @@ const graphOf = (config: MiloraAdapterConfig): ModelGraph => ({
   architecture: "",
   hiddenSize: config.hidden_size,
   numParameters: 0,
+  contextLength: null,
   layers: config.layers.map(({ path, experts }) => ({
     path,
     modules: experts.map(({ name, module, in_features, out_features }) => ({

@@ -4,7 +4,7 @@ import type { TrainEvent } from "../runs/events.js";
 import { writeFileAtomic } from "../util/files.js";
 
 interface Score {
-  readonly accuracy: number;
+  readonly accuracy: number | null;
   readonly correct: number;
   readonly total: number;
   readonly unparsed: number;
@@ -21,7 +21,7 @@ interface QuickstartReport {
   readonly seconds: number;
 }
 
-const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+const percent = (share: number | null): string => (share === null ? "-" : `${(100 * share).toFixed(1)} %`);
 
 const scoreRow = (name: string, score: Score): string =>
   `| ${name} | ${percent(score.accuracy)} | ${score.interval.map(percent).join(" to ")} | ${score.correct} of ${score.total} | ${score.unparsed} |`;

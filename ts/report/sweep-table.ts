@@ -59,7 +59,7 @@ const scoreOf = (job: SweepJobRecord | undefined, task: string | null): ScoreFig
 
 const measured = (job: SweepJobRecord, task: string | null): Measured => {
   const score = scoreOf(job, task);
-  const value = task === null ? job.train?.best?.devPerplexity : score?.accuracy;
+  const value = (task === null ? job.train?.best?.devPerplexity : score?.accuracy) ?? undefined;
   return { job, value: job.state === "finished" ? value : undefined, score };
 };
 
@@ -79,7 +79,7 @@ const rangeOf = (values: readonly number[], first: ScoreFigures | undefined): Ra
   values.length > 1 ? spreadOf(values) : values.length === 1 ? (first?.interval ?? null) : null;
 
 const beforeRange = (before: ScoreFigures | undefined, seeds: number): Range | null => {
-  if (before === undefined) return null;
+  if (before === undefined || before.accuracy === null) return null;
   return seeds > 1 ? [before.accuracy, before.accuracy] : before.interval;
 };
 

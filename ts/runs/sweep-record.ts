@@ -23,7 +23,8 @@ const scoreFigures = z.object({
   template: z.string(),
   templateHash: z.string(),
   protocol: z.string(),
-  accuracy: z.number(),
+  /** Null where answers are to be judged. */
+  accuracy: z.number().nullable(),
   accuracySum: z.number().optional(),
   correct: z.int(),
   total: z.int(),

@@ -17,7 +17,7 @@ const axes = z.record(z.string().min(1), z.array(z.json()).min(1)).meta({
 
 const evaluation = z.strictObject({
   tasks: z.array(z.string().min(1)).min(1),
-  scorer: z.enum(["generate", "loglik"]).default("generate"),
+  scorer: z.enum(["generate", "label", "loglik"]).default("generate"),
   template: z.string().optional().meta({ description: "One of the tasks' templates; each one's first by default." }),
   beams: z.int().min(1).default(1),
   limit: z.int().min(1).optional().meta({ description: "Only the first test rows." }),

@@ -1,8 +1,5 @@
-import { join, resolve } from "node:path";
 import { z } from "zod";
-import { MiloraError } from "../errors.js";
-import { readJsonFile, systemErrorCode } from "../util/files.js";
-import { shown } from "../util/text.js";
+import { readTaskRows, taskFile } from "./data-files.js";
 import type { LoadOptions } from "./task.js";
 
 /** A multiple-choice question as LLM-Adapters' JSON holds it, taken apart. */
@@ -11,23 +8,28 @@ export interface ChoiceExample {
   readonly instruction: string;
   readonly question: string;
   readonly choices: readonly string[];
-  /** `answer1` for the first choice, and so on. */
+  /** `answer1` (or `solution1`) for the first choice, and so on. */
   readonly answer: string;
 }
 
-const item = z.object({ instruction: z.string(), answer: z.string().regex(/^answer[1-9]$/) });
+/** What LLM-Adapters calls a choice: PIQA has solutions, the others have answers. */
+export type ChoiceWord = "answer" | "solution";
 
-const opening = "Please choose the correct answer to the question:";
-const formatLine = /\n+Answer format: (?<labels>answer1(?:\/answer\d)*)\s*$/;
+/** Where LLM-Adapters' data is. */
+export const llmAdaptersHint =
+  "Take the files from LLM-Adapters' dataset folder (https://github.com/AGI-Edgerunners/LLM-Adapters).";
+
+const openingOf = (word: ChoiceWord): string => `Please choose the correct ${word} to the question:`;
+const markerOf = (word: ChoiceWord, number: number): string =>
+  `${word.charAt(0).toUpperCase()}${word.slice(1)}${number}:`;
 
 /**
- * Cuts "Answer1: … Answer2: …" into its texts. The markers are looked for in order, each after the one before, so
- * that a choice's own words are never taken for one.
+ * Cuts a text into what follows each of `markers`. They are looked for in order, each after the one before, so that a
+ * choice's own words are never taken for one; undefined where one is missing.
  */
-const splitChoices = (text: string, count: number): readonly string[] | undefined => {
+export const splitAtMarkers = (text: string, markers: readonly string[]): readonly string[] | undefined => {
   const starts: { readonly marker: number; readonly text: number }[] = [];
-  for (let number = 1; number <= count; number += 1) {
-    const marker = `Answer${number}:`;
+  for (const marker of markers) {
     const at = text.indexOf(marker, starts.at(-1)?.text ?? 0);
     if (at < 0) return undefined;
     starts.push({ marker: at, text: at + marker.length });
@@ -35,71 +37,58 @@ const splitChoices = (text: string, count: number): readonly string[] | undefine
   return starts.map((start, index) => text.slice(start.text, starts[index + 1]?.marker).trim());
 };
 
-/** Question and choices of an instruction; undefined where it is not in LLM-Adapters' form. */
+const formatLines = {
+  answer: /\n+Answer format: (?<labels>answer1(?:\/answer\d)*)\s*$/,
+  solution: /\n+Answer format: (?<labels>solution1(?:\/solution\d)*)\s*$/,
+} as const;
+
+/** Question and choices of an instruction; undefined where it is not in LLM-Adapters' form or one of them is empty. */
 export const parseChoiceInstruction = (
   instruction: string,
+  word: ChoiceWord = "answer",
 ): Pick<ChoiceExample, "question" | "choices"> | undefined => {
-  const format = formatLine.exec(instruction);
-  const firstChoice = instruction.lastIndexOf("\n\nAnswer1:", format?.index ?? 0);
+  const opening = openingOf(word);
+  const format = formatLines[word].exec(instruction);
+  const firstChoice = instruction.lastIndexOf(`\n\n${markerOf(word, 1)}`, format?.index ?? 0);
   if (format === null || firstChoice < 0 || !instruction.startsWith(opening)) return undefined;
   const question = instruction.slice(opening.length, firstChoice).trim();
   const count = (format.groups?.["labels"] ?? "").split("/").length;
-  const choices = splitChoices(instruction.slice(firstChoice, format.index), count);
+  const markers = Array.from({ length: count }, (_, index) => markerOf(word, index + 1));
+  const choices = splitAtMarkers(instruction.slice(firstChoice, format.index), markers);
   if (choices === undefined || question === "" || choices.some((choice) => choice === "")) return undefined;
   return { question, choices };
 };
 
-/** Index of the choice that a label such as `answer2` names. */
-export const choiceIndex = (label: string): number => Number(label.slice("answer".length)) - 1;
-
-const badItem = (file: string, index: number, found: unknown, allowed: string): MiloraError =>
-  new MiloraError("data/bad-row", `${file}: item ${index} is malformed: found ${shown(found)}, allowed: ${allowed}`, {
-    file,
-    path: `[${index}]`,
-    found: shown(found),
-    allowed,
-  });
-
-const parseItem = (file: string, value: unknown, index: number): ChoiceExample => {
-  const result = item.safeParse(value);
-  if (!result.success) throw badItem(file, index, value, '{"instruction", "answer": "answer1" …}');
-  const { instruction, answer } = result.data;
-  const parts = parseChoiceInstruction(instruction);
-  if (parts === undefined) {
-    throw badItem(
-      file,
-      index,
-      instruction,
-      `"${opening} …", "Answer1: … Answer2: …", "Answer format: answer1/answer2 …"`,
-    );
-  }
-  if (choiceIndex(answer) >= parts.choices.length) {
-    throw badItem(file, index, answer, `answer1 to answer${parts.choices.length}`);
-  }
-  return { instruction, ...parts, answer };
-};
-
-const missingFolder = (task: string, dir: string | undefined): MiloraError => {
-  const file = dir === undefined ? undefined : resolve(dir, task);
-  const found = dir === undefined ? "no data folder was given" : `there is no ${file}`;
-  return new MiloraError("input/missing-file", `The task ${task} needs its data files, and ${found}.`, {
-    file,
-    path: "data.dir",
-    found,
-    allowed: `a folder with ${task}/train.json and ${task}/test.json`,
-    hint: "Take the files from LLM-Adapters' dataset folder (https://github.com/AGI-Edgerunners/LLM-Adapters).",
+const exampleSchema = (word: ChoiceWord): z.ZodType<ChoiceExample> => {
+  const form =
+    `"${openingOf(word)} …", "${markerOf(word, 1)} … ${markerOf(word, 2)} …" with no empty choice, ` +
+    `"Answer format: ${word}1/${word}2 …"`;
+  const label = z.string({ error: `${word}1, ${word}2 …` });
+  return z.object({ instruction: z.string({ error: form }), answer: label }).transform((item, context) => {
+    const { instruction, answer } = item;
+    const parts = parseChoiceInstruction(instruction, word);
+    if (parts === undefined) {
+      context.addIssue({ code: "custom", path: ["instruction"], message: form });
+      return z.NEVER;
+    }
+    const count = parts.choices.length;
+    const known = parts.choices.map((_, index) => `${word}${index + 1}`);
+    if (!known.includes(answer))
+      context.addIssue({ code: "custom", path: ["answer"], message: `${word}1 to ${word}${count}` });
+    return { instruction, answer, ...parts };
   });
 };
 
-/** Reads `<dir>/<task>/<split>.json`. Errors: `input/missing-file`; `data/bad-row`; `data/empty`. */
-export const loadChoiceExamples = async (task: string, options: LoadOptions): Promise<readonly ChoiceExample[]> => {
-  if (options.dir === undefined) throw missingFolder(task, undefined);
-  const file = resolve(join(options.dir, task, `${options.split}.json`));
-  const value = await readJsonFile(file, `the data of ${task}`).catch((error: unknown) => {
-    const cause = MiloraError.isInstance(error) ? systemErrorCode(error.cause) : undefined;
-    throw cause === "ENOENT" ? missingFolder(task, options.dir) : error;
-  });
-  if (!Array.isArray(value)) throw badItem(file, 0, value, "a JSON array");
-  if (value.length === 0) throw new MiloraError("data/empty", `${file} holds no rows.`, { file });
-  return value.map((entry: unknown, index) => parseItem(file, entry, index));
+/**
+ * Reads `<dir>/<task>/<split>.json`. Errors: `input/missing-file`; `data/bad-row`, after all rows were checked;
+ * `data/empty`.
+ */
+export const loadChoiceExamples = async (options: {
+  readonly task: string;
+  readonly word: ChoiceWord;
+  readonly load: LoadOptions;
+}): Promise<readonly ChoiceExample[]> => {
+  const { task, word, load } = options;
+  const file = await taskFile({ task, dir: load.dir, names: [`${load.split}.json`], hint: llmAdaptersHint });
+  return await readTaskRows(file, exampleSchema(word));
 };

@@ -6,8 +6,11 @@ import type { ReaderName } from "./readers/reader.js";
 
 export type SplitName = "train" | "dev" | "test";
 
-/** `generate`: the model writes, a reader reads the stated answer. `loglik`: the likelier choice is the answer. */
-export type Scorer = "generate" | "loglik";
+/**
+ * `generate`: the model writes, a reader reads the stated answer. `label`: the likeliest label, such as a letter,
+ * right after the prompt is the answer. `loglik`: the likeliest choice, as a whole text, is the answer.
+ */
+export type Scorer = "generate" | "label" | "loglik";
 
 export interface LoadOptions {
   /** Folder that holds one folder a task; built-in grammars need none. */
@@ -40,6 +43,8 @@ export interface ReadOptions {
   readonly reader: ReaderName;
   /** The texts of the choices, in order, where a task's examples have their own. */
   readonly choices?: readonly string[] | undefined;
+  /** The template that asked, where its answers are written differently. */
+  readonly template?: string | undefined;
 }
 
 /**
@@ -55,35 +60,55 @@ export interface Task<Example = unknown> {
   /** Names of the templates, the default one first. */
   readonly templates: readonly string[];
   readonly splits: readonly SplitName[];
+  /** None for a task that is only trained on. */
   readonly scorers: readonly Scorer[];
+  /** The templates that a scorer can use, its default one first; all of them where it is not named. */
+  readonly scorerTemplates?: Readonly<Partial<Record<Scorer, readonly string[]>>> | undefined;
+  /** Solved examples that a template shows before the question; none where it is not named. */
+  readonly shots?: Readonly<Record<string, number>> | undefined;
   /** Accuracy of a blind guess. */
   readonly chance: number;
   /** Every answer there is, where it is a closed set. */
   readonly labels: readonly string[];
-  /** What is compared: the stated label, or the whole answer. */
-  readonly metric: "accuracy" | "exact-match";
+  /** What is compared: the stated label, or the whole answer. `judged`: there is no automatic score. */
+  readonly metric: "accuracy" | "exact-match" | "judged";
   /** Tokens that any answer fits in. */
   readonly maxNewTokens: number;
   load(options: LoadOptions): Promise<readonly Example[]>;
   /** The one function that training and inference share. */
   render(example: Example, template: string): Rendered;
-  read(output: string, example: Example, reader: ReaderName): Reading;
+  /** `template`: the one that asked; needed only where templates write answers differently. */
+  read(output: string, example: Example, reader: ReaderName, template?: string): Reading;
   /** Reads an output without its example, for saved outputs. */
   readOutput(output: string, options: ReadOptions): Reading;
   correct(example: Example): string;
+  /** A blind guess's chance at this example, where neither `chance` nor the rendered choices tell it. */
+  chanceOf?(example: Example): number;
+  /** The parts that results are broken down by, such as `{ subjects: "anatomy", categories: "other" }`. */
+  groupsOf?(example: Example): Readonly<Record<string, string>>;
+  /** The prompt of the next turn after the outputs so far; undefined after the last turn. */
+  nextPrompt?(example: Example, template: string, outputs: readonly string[]): string | undefined;
   /** The template's text with placeholders; its hash names the template in a result. */
   templateSource(template: string): string;
 }
 
-/** The template of that name, or the task's first one. Errors: `input/unknown-name`. */
-export const templateOf = (task: Task, name: string | undefined): string => {
-  const [first = "default"] = task.templates;
+/**
+ * The template of that name, or the scorer's first one (a task's own first one for training).
+ * Errors: `input/unknown-name`.
+ */
+export const templateOf = (task: Task, name: string | undefined, scorer?: Scorer): string => {
+  const only = scorer === undefined ? undefined : task.scorerTemplates?.[scorer];
+  const known = only ?? task.templates;
+  const [first = "default"] = known;
   if (name === undefined) return first;
-  if (task.templates.includes(name)) return name;
-  throw new MiloraError("input/unknown-name", unknownNameMessage(`template of ${task.name}`, name, task.templates), {
+  if (known.includes(name)) return name;
+  const message = task.templates.includes(name)
+    ? `The scorer ${scorer} can't use the template ${name} of ${task.name}; it can use ${known.join(", ")}.`
+    : unknownNameMessage(`template of ${task.name}`, name, known);
+  throw new MiloraError("input/unknown-name", message, {
     path: "data.template",
     found: name,
-    allowed: task.templates.join(", "),
+    allowed: known.join(", "),
   });
 };
 
@@ -100,14 +125,24 @@ export const checkSplit = (task: Pick<Task, "name" | "splits">, split: SplitName
   });
 };
 
-/** Refuses a scorer that the task does not have. Errors: `input/unknown-name`. */
-export const checkScorer = (task: Pick<Task, "name" | "scorers">, scorer: Scorer): void => {
+const checkScorer = (task: Pick<Task, "name" | "scorers">, scorer: Scorer): void => {
   if (task.scorers.includes(scorer)) return;
-  throw new MiloraError("input/unknown-name", `The task ${task.name} can't be scored by ${scorer}.`, {
+  const trainingOnly = task.scorers.length === 0;
+  const instead = trainingOnly ? "it is for training only" : `it can be scored by ${task.scorers.join(", ")}`;
+  throw new MiloraError("input/unknown-name", `The task ${task.name} can't be scored by ${scorer}; ${instead}.`, {
     path: "scorer",
     found: scorer,
-    allowed: task.scorers.join(", "),
+    allowed: trainingOnly ? "nothing: choose another task" : task.scorers.join(", "),
   });
+};
+
+/** The template that a score is made with. Errors: `input/unknown-name` (scorer, template). */
+export const scoredTemplate = (
+  task: Task,
+  { scorer = "generate", template }: { readonly scorer?: Scorer | undefined; readonly template?: string | undefined },
+): string => {
+  checkScorer(task, scorer);
+  return templateOf(task, template, scorer);
 };
 
 /** A task's examples as training rows; `chat` is true where the task's prompts go into the chat template. */

@@ -48,6 +48,8 @@ interface Opened {
   readonly trainer: Trainer;
   readonly format: "plain" | "chat";
   readonly from: LoopState | undefined;
+  /** What is odd about the rows; told once, when the run is new. */
+  readonly warnings: readonly string[];
 }
 
 const rowFiles = (folder: RunFolder) => ({
@@ -71,11 +73,11 @@ const openNew = async ({ backend, graph, spec, out }: FineTuneOptions): Promise<
   const folder = createRunFolder(out);
   try {
     const files = await writeTrainingData(data, folder.data);
-    const { format, devSource } = data;
+    const { format, devSource, warnings } = data;
     const rows = { files, format, devSource };
     const trainer = await createTrainer({ backend, adapter: adapterName, method, settings: spec.train, ...rows });
     await orClose(trainer, () => writePlan(folder.plan, trainer.config));
-    return { folder, trainer, format, from: undefined };
+    return { folder, trainer, format, from: undefined, warnings };
   } catch (error) {
     // There is no run yet; what is left of it would be in the way of the next try.
     rmSync(folder.root, { recursive: true, force: true });
@@ -146,7 +148,7 @@ const openResumed = async ({ backend, graph, spec, out }: FineTuneOptions): Prom
     checkRows(folder, manifest, trainer);
     if (checkpoint !== undefined) await trainer.restore(checkpoint.state, join(checkpoint.folder, "training"));
   });
-  return { folder, trainer, format, from: checkpoint?.state };
+  return { folder, trainer, format, from: checkpoint?.state, warnings: [] };
 };
 
 /** The method's counts, or where a search is over those of what it found, all of which is active. */
@@ -173,7 +175,11 @@ const firstManifest = ({ spec, session }: FineTuneOptions, { trainer, format, fr
   error: null,
 });
 
-const tellStart = (options: FineTuneOptions, { folder, trainer, from }: Opened, emit: RunControl["emit"]): void => {
+const tellStart = (
+  options: FineTuneOptions,
+  { folder, trainer, from, warnings }: Opened,
+  emit: RunControl["emit"],
+): void => {
   const { train, dev, devSource } = trainer.rows;
   emit({
     type: "started",
@@ -188,6 +194,7 @@ const tellStart = (options: FineTuneOptions, { folder, trainer, from }: Opened, 
     steps: trainer.totalSteps,
     resumedAt: from?.step ?? null,
   });
+  for (const message of warnings) emit({ type: "warning", message });
   if (train.dropped.length > 0)
     emit({
       type: "warning",

@@ -5,8 +5,9 @@ import { splitRows } from "../data/split.js";
 import { writeRows } from "../data/write-rows.js";
 import { MiloraError } from "../errors.js";
 import type { DataSpec, FileData, TaskData } from "../spec/data.js";
-import { taskByName } from "../tasks/registry.js";
-import { taskRows, templateOf, type SplitName } from "../tasks/task.js";
+import { countDuplicates } from "../tasks/duplicates.js";
+import { loadIfThere, taskByName } from "../tasks/registry.js";
+import { taskRows, templateOf, type SplitName, type Task } from "../tasks/task.js";
 import { shuffled } from "../util/random.js";
 
 /** Rows to train on and rows to watch, with where they come from. */
@@ -16,6 +17,8 @@ export interface TrainingData {
   /** One sentence on the dev set, such as that it was split off the training rows. */
   readonly devSource: string;
   readonly format: "plain" | "chat";
+  /** What is odd about the rows, a sentence each. */
+  readonly warnings: readonly string[];
 }
 
 const defaultSplit = 0.1;
@@ -38,25 +41,35 @@ const splitOff = (rows: readonly Row[], share: number, seed: number) => {
   return { train, dev, devSource: `${dev.length} of ${rows.length} training rows split off by seed ${seed}` };
 };
 
+/** A test row that was trained on says less; the rows are used all the same, as others use them. */
+const duplicateWarnings = (task: Task, train: readonly unknown[], test: readonly unknown[]): readonly string[] => {
+  const count = countDuplicates(task, train, test);
+  return count === 0 ? [] : [`${count} of the ${test.length} test rows of ${task.name} are training rows too.`];
+};
+
 const loadTask = async (data: TaskData, seed: number): Promise<TrainingData> => {
   const task = taskByName(data.task);
   const template = templateOf(task, data.template);
-  const load = async (split: SplitName) => taskRows(task, await task.load({ dir: data.dir, split, seed }), template);
-  const { rows, chat } = await load("train");
+  const load = async (split: SplitName) => await task.load({ dir: data.dir, split, seed });
+  const examples = await load("train");
+  const test = (await loadIfThere(task, { dir: data.dir, split: "test", seed })) ?? [];
+  const warnings = duplicateWarnings(task, examples, test);
+  const { rows, chat } = taskRows(task, examples, template);
   const train = limited(rows, data.limit, seed);
   const format = chat ? "chat" : data.format;
   if (data.dev === undefined && task.splits.includes("dev")) {
-    const dev = (await load("dev")).rows;
-    return { train, dev, devSource: `the ${dev.length} dev rows of ${task.name}`, format };
+    const dev = taskRows(task, await load("dev"), template).rows;
+    return { train, dev, devSource: `the ${dev.length} dev rows of ${task.name}`, format, warnings };
   }
-  return { ...splitOff(train, data.dev?.split ?? defaultSplit, seed), format };
+  return { ...splitOff(train, data.dev?.split ?? defaultSplit, seed), format, warnings };
 };
 
 const fileRows = async (data: FileData, seed: number): Promise<TrainingData> => {
   const rows = limited(await readRows(data.train), data.limit, seed);
-  if (typeof data.dev !== "string") return { ...splitOff(rows, data.dev.split, seed), format: data.format };
+  if (typeof data.dev !== "string")
+    return { ...splitOff(rows, data.dev.split, seed), format: data.format, warnings: [] };
   const dev = await readRows(data.dev);
-  return { train: rows, dev, devSource: `the ${dev.length} rows of ${data.dev}`, format: data.format };
+  return { train: rows, dev, devSource: `the ${dev.length} rows of ${data.dev}`, format: data.format, warnings: [] };
 };
 
 /** Reads, limits and splits the rows that a spec names; every malformed row is an error before any training. */

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { evaluate, type EvaluateOptions } from "../../../ts/evaluate/evaluate.js";
+import { alpaca } from "../../../ts/tasks/alpaca.js";
 import { arcEasy } from "../../../ts/tasks/arc-easy.js";
 import { defineTask } from "../../../ts/tasks/define-task.js";
+import { mtBench } from "../../../ts/tasks/mt-bench.js";
 import { smartHome } from "../../../ts/tasks/smart-home/task.js";
 import { createFakeBackend, type FakeHandlers } from "../../support/fake-backend.js";
 import { rejectionOf } from "../../support/thrown.js";
@@ -184,5 +186,106 @@ describe("refusals", () => {
 
   test("too few results from the backend are our fault, not a score", async () => {
     await rejectionOf(run({ generate: () => ({ outputs: [written("yes")] }) }), "internal");
+  });
+});
+
+describe("scorer label", () => {
+  test("takes the label with the highest log-likelihood, of the template that has labels", async () => {
+    const example = { instruction: "i", question: "q?", choices: ["x", "y"], answer: "answer2" };
+    const lettered = { ...arcEasy, load: () => Promise.resolve([example, { ...example, answer: "answer1" }]) };
+    const { result, backend } = await run(
+      {
+        scoreChoices: ({ rows: asked }) => ({
+          scores: asked.map(() => [
+            { logLikelihood: -2, tokens: 1 },
+            { logLikelihood: -1, tokens: 1 },
+          ]),
+        }),
+      },
+      { scorer: "label", task: lettered },
+    );
+    expect(backend.calls[0]?.input).toMatchObject({
+      rows: [{ prompt: "Question: q?\nA. x\nB. y\nAnswer:", choices: [" A", " B"] }, {}],
+    });
+    expect(result).toMatchObject({ scorer: "label", template: "letter", accuracy: 0.5, correct: 1, chance: 0.5 });
+    expect(result.rows.map((row) => row.read)).toEqual(["answer2", "answer2"]);
+    expect(result.accuracySum).toBeUndefined();
+    expect(result.protocol).toContain("label (the label with the highest log-likelihood after the prompt)");
+  });
+
+  test("a template without labels is refused, and so is a task without them", async () => {
+    const base = { backend: createFakeBackend(), adapter: null, scorer: "label" } as const;
+    const error = await rejectionOf(
+      evaluate({ ...base, task: arcEasy, template: "choice-text" }),
+      "input/unknown-name",
+    );
+    expect(error.allowed).toBe("letter");
+    await rejectionOf(evaluate({ ...base, task: smartHome }), "input/unknown-name");
+  });
+});
+
+describe("tasks with parts", () => {
+  const parted = {
+    ...task,
+    shots: { default: 5 },
+    groupsOf: (row: { readonly text: string }) => ({ kinds: row.text.length === 1 ? "short" : "long", all: "one" }),
+  };
+
+  test("give the figures of each part, and the mean over parts", async () => {
+    const { result } = await run(saysYes, { task: parted });
+    // Short: a, e, g (no, no, yes); long: the other five, all yes but for the unreadable one.
+    expect(result.groups).toEqual({
+      kinds: {
+        mean: (1 / 3 + 4 / 5) / 2,
+        parts: {
+          short: { accuracy: 1 / 3, correct: 1, total: 3, unparsed: 0 },
+          long: { accuracy: 4 / 5, correct: 4, total: 5, unparsed: 1 },
+        },
+      },
+      all: { mean: 5 / 8, parts: { one: { accuracy: 5 / 8, correct: 5, total: 8, unparsed: 1 } } },
+    });
+    expect(result.protocol).toContain("all 8 test rows of 2 kinds; ");
+    expect(result.protocol).toContain("; 5-shot; ");
+  });
+
+  test("share a limit", async () => {
+    const { result } = await run(saysYes, { task: parted, limit: 4 });
+    expect(result.rows.map(({ index }) => index)).toEqual([0, 1, 2, 4]);
+    expect(result.protocol).toContain("first 4 of 8 test rows, shared by 2 kinds; ");
+  });
+
+  test("a task without parts has no such figures", async () => {
+    expect((await run(saysYes)).result.groups).toBeUndefined();
+  });
+});
+
+describe("answers that are judged", () => {
+  const example = { questionId: 1, category: "math", turns: ["What is 2 + 2?", "Twice that?"], references: [] };
+  const judged = { ...mtBench, load: () => Promise.resolve([example, { ...example, questionId: 2 }]) };
+
+  test("have both turns and no score, and the protocol says so", async () => {
+    const { result, backend } = await run(
+      { generate: ({ requests }) => ({ outputs: requests.map(({ prompt }) => written(` ${prompt.length}`)) }) },
+      { task: judged },
+    );
+    expect(result).toMatchObject({ accuracy: null, total: 0, correct: 0, unscored: 2, newTokens: 8 });
+    expect(result.groups).toBeUndefined();
+    expect(result.protocol).toContain("no automatic score: the outputs are to be judged");
+    expect(backend.calls).toHaveLength(2);
+    const [row] = result.rows;
+    const [first, second] = row?.turns ?? [];
+    expect(first).toEqual({ prompt: row?.prompt, output: row?.output });
+    expect(second?.prompt).toBe(
+      `${first?.prompt}${first?.output.trim()}\n\n### Instruction:\nTwice that?\n\n### Response:\n`,
+    );
+  });
+
+  test("alpaca is for training only", async () => {
+    const backend = createFakeBackend();
+    const error = await rejectionOf(
+      evaluate({ backend, adapter: null, task: alpaca, scorer: "generate" }),
+      "input/unknown-name",
+    );
+    expect(error.message).toContain("training only");
   });
 });

@@ -9,6 +9,7 @@ const withLinears = (names: readonly string[]): DescribedModel => ({
   architecture: "OtherForCausalLM",
   hiddenSize: 8,
   numParameters: 1,
+  contextLength: null,
   layers: [{ path: "transformer.h.0", linears: names.map((name) => ({ name, inFeatures: 8, outFeatures: 8 })) }],
 });
 

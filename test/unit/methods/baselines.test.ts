@@ -73,6 +73,8 @@ describe("what a method can't do", () => {
     [{ kind: "moelora", topK: 9 }, "method.topK", /1 to method\.experts, 8/],
     [{ kind: "ssp", budget: 10 }, "method.budget", /the smallest candidate has/],
     [{ kind: "ssp", budgetRank: 2000 }, "method.budgetRank", /all 448 together have/],
+    [{ kind: "p-tuning-v2", tokens: 4096 }, "method.tokens", /found 4096, .*; allowed: 1 to 4095/],
+    [{ kind: "iapt", tokens: 5000 }, "method.tokens", /room for 4096 tokens/],
   ])("%o is refused at %s", (method, path, message) => {
     const error = errorOf(() => resolved(method), "input/invalid-spec");
     expect(error.path).toBe(path);
@@ -82,6 +84,12 @@ describe("what a method can't do", () => {
   it("AdaLoRA needs a step to prune in", () => {
     const { training } = resolved({ kind: "adalora", initialShare: 0.6, finalShare: 0.5 });
     expect(errorOf(() => training(10), "input/invalid-spec").message).toMatch(/no step to prune in: of 10/);
+  });
+
+  it("soft tokens fit any context whose length is not known", () => {
+    expect(resolved({ kind: "p-tuning-v2", tokens: 4095 }).count.trainable).toBe(32 * 640 * (4095 + 4096));
+    const unknown = { ...llama7b, contextLength: null };
+    expect(resolved({ kind: "iapt", tokens: 5000 }, unknown).config).toMatchObject({ tokens: 5000 });
   });
 
   it("a block that the modules do not tell is named", () => {

@@ -12,7 +12,7 @@ const optionsSchema = z.object({
   tasks: z.string().transform((text) => text.split(",").map((name) => name.trim())),
   adapter: z.string().optional(),
   data: z.string().optional(),
-  scorer: z.enum(["generate", "loglik"]),
+  scorer: z.enum(["generate", "label", "loglik"]),
   template: z.string().optional(),
   beams: z.int().min(1),
   limit: z.int().min(1).optional(),
@@ -62,12 +62,16 @@ export const evaluateCommand = async (context: CommandContext, raw: object): Pro
       ["task", "accuracy", "95 %", "correct", "unparsed", "chance", "majority"],
       ...short.map((result) => [
         result.task,
-        percent(result.accuracy),
-        result.interval.map(percent).join(" to "),
-        `${result.correct}/${result.total}`,
-        String(result.unparsed),
-        percent(result.chance),
-        percent(result.majority),
+        ...(result.accuracy === null
+          ? ["-", "-", `${result.unscored ?? 0} to judge`, "-", "-", "-"]
+          : [
+              percent(result.accuracy),
+              result.interval.map(percent).join(" to "),
+              `${result.correct}/${result.total}`,
+              String(result.unparsed),
+              percent(result.chance),
+              percent(result.majority),
+            ]),
       ]),
     ]),
     ...short.map((result) => `${result.task}: ${result.protocol}`),

@@ -11,15 +11,17 @@ export const tasks = async (context: CommandContext, raw: object): Promise<void>
   const found = await listTasks({ dir: data });
   printResult(context, { tasks: found }, () =>
     table([
-      ["task", "version", "chance", "rows", "templates"],
-      ...found.map(({ task, version, chance, rows, templates }) => [
+      ["task", "version", "chance", "rows", "in both", "templates", "scorers"],
+      ...found.map(({ task, version, chance, rows, duplicates, templates, scorers }) => [
         task,
         String(version),
         percent(chance),
         Object.entries(rows)
           .map(([split, count]) => `${split} ${count ?? "-"}`)
           .join(", "),
+        duplicates === null ? "-" : String(duplicates),
         templates.join(", "),
+        scorers.join(", "),
       ]),
     ]),
   );

@@ -6,7 +6,7 @@ export interface Mention {
 }
 
 /** Where a model went on to write the next example of its template, which is no part of its answer. */
-const runOn = /\n\s*(?:###(?!#)|Question:|Request:|Instruction:|Q:)/;
+const runOn = /\n[^\S\n]*(?:###(?!#)|Question:|Request:|Instruction:|Q:)/;
 
 /** The output without a next example that the model made up. */
 export const withoutRunOn = (output: string): string => output.slice(0, runOn.exec(output)?.index ?? output.length);
