@@ -15,6 +15,7 @@ from torch import Tensor
 
 from milora.errors import MiloraError
 from milora.models.atomic_folder import atomic_folder
+from milora.tuners.adalora import no_false_alarms
 from milora.tuners.build import build_config
 from milora.tuners.methods import method_of
 
@@ -48,7 +49,8 @@ def adapter_tensors(model: PeftModel, adapter: str) -> dict[str, Tensor]:
             f"The model has no adapter {adapter!r}; it has {', '.join(sorted(model.peft_config)) or 'none'}.",
             found=adapter,
         )
-    return get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False)
+    with no_false_alarms(model.peft_config[adapter]):
+        return get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False)
 
 
 def adapter_config(model: PeftModel, adapter: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from peft import PeftModel, get_peft_model
+from peft import AdaLoraConfig, PeftModel, get_peft_model
 from peft.config import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
 from peft.tuners.tuners_utils import BaseTuner
@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from milora.checkpoint.adapter import adapter_tensors
 from milora.errors import MiloraError
+from milora.tuners.adalora import no_false_alarms
 from milora.tuners.base import PlannedConfig, check_plan
 from milora.tuners.build import build_config
 from milora.tuners.milora import MiloraConfig, freeze_experts
@@ -69,19 +70,20 @@ def attach_adapter(
         check_plan(base, name, peft_config, made_for=base_name)
     # PEFT would warn that it puts the model's own name there.
     peft_config.base_model_name_or_path = None
-    with torch.random.fork_rng(devices=[]):
+    # PEFT draws numbers when it loads a pruned AdaLoRA adapter too.
+    with torch.random.fork_rng(devices=[]), no_false_alarms(peft_config):
         # Not torch.manual_seed: that would also reseed the accelerators.
         torch.default_generator.manual_seed(seed)
         peft_model = _inject(model, peft_config, name)
-    if base_name:
-        peft_model.peft_config[name].base_model_name_or_path = base_name
-    if tensors is not None:
-        try:
-            _load_strictly(peft_model, name, tensors)
-        except BaseException:
-            _detach(peft_model, name, existing)
-            raise
-        peft_model.eval()
+        if base_name:
+            peft_model.peft_config[name].base_model_name_or_path = base_name
+        if tensors is not None:
+            try:
+                _load_strictly(peft_model, name, tensors)
+            except BaseException:
+                _detach(peft_model, name, existing)
+                raise
+            peft_model.eval()
     if trains == "router":
         freeze_experts(peft_model, name)
     if existing:
@@ -123,6 +125,12 @@ def _check_same_method(model: PeftModel, config: PeftConfig) -> None:
                 f"The model carries adapter {adapter!r} of type {peft_type}; adapters of type {config.peft_type} "
                 "cannot be added to it. Take the other adapters off first.",
             )
+    if isinstance(config, AdaLoraConfig) and not config.inference_mode:
+        raise MiloraError(
+            "adapter/unsupported",
+            f"The model carries {', '.join(map(repr, found))}; PEFT trains an AdaLoRA adapter only in a model without "
+            "others. Take the other adapters off first.",
+        )
 
 
 def _load_strictly(model: PeftModel, name: str, tensors: dict[str, Tensor]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from milora.checkpoint import attach_adapter, read_adapter, save_adapter
-from milora.checkpoint.adapter import adapter_tensors
+from milora.checkpoint.adapter import adapter_config, adapter_tensors
 from milora.checkpoint.attach import Trains
 from milora.errors import MiloraError
 from milora.routing.context import RoutingContext, routing_context
@@ -42,6 +42,7 @@ class _Kept:
 
     config: dict[str, Any]
     trains: Trains
+    trainable: bool
     tensors: dict[str, Tensor] | None = None
 
 
@@ -175,15 +176,16 @@ class AdapterHost:
             raise MiloraError("adapter/bad-name", message, found=name)
         self._make_room(config, name)
         model = self._inject(name, config, tensors, seed, trainable=trainable, trains=trains)
-        self._adapters[name] = _Kept(config, trains)
+        self._adapters[name] = _Kept(config, trains, trainable)
         return model
 
     def _bring_in(self, name: str) -> PeftModel:
         kept = self._adapters[name]
         if kept.tensors is not None:
             self._make_room(kept.config, name)
-            # Experts that are frozen for good stay so; of all others a training says itself what trains.
-            trainable = kept.trains == "router"
+            # An AdaLoRA adapter that has reached its budget is pruned by now, and at the end of its training.
+            pruned = kept.config.get("peft_type") in _ALONE and kept.config.get("rank_pattern")
+            trainable = kept.trainable and not pruned
             self._inject(name, kept.config, kept.tensors, 0, trainable=trainable, trains=kept.trains)
             kept.tensors = None
         return self._activate(name)
@@ -206,6 +208,8 @@ class AdapterHost:
             if kept.tensors is None:
                 state = adapter_tensors(self._peft, other)
                 kept.tensors = {key: tensor.detach().clone() for key, tensor in state.items()}
+                # Training may have changed it: AdaLoRA's says which singular values the tensors hold.
+                kept.config = adapter_config(self._peft, other)
         self._strip()
 
     def _inject(

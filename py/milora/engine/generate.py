@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from peft.helpers import DoraCaching
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from milora.data import TextEncoder
 from milora.engine.adapters import ActiveModel, AdapterHost
+from milora.engine.dora import cached_dora
 from milora.engine.requests import GenerationRequest, check_routing, request_override
 from milora.errors import MiloraError
 from milora.routing.record import RoutingRecord
@@ -164,8 +164,7 @@ def _generate_batch(
     model: Any = active.model
     routed = active.routing if settings.explain or batch.records else None
     recording = routed.record() if routed is not None else contextlib.nullcontext()
-    # Without it PEFT's DoRA takes the norm of all its weights again for every token.
-    with request_override(active.routing, batch.requests), recording as record, DoraCaching():
+    with request_override(active.routing, batch.requests), recording as record, cached_dora(model):
         sequences = model.generate(
             input_ids=input_ids,
             attention_mask=mask,

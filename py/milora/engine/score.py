@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from milora.data import Batch, Prompt, TextEncoder, TokenRow, collate, fit_row
 from milora.engine.adapters import ActiveModel
+from milora.engine.dora import cached_dora
 from milora.errors import MiloraError
 from milora.models import answer_logits
 
@@ -55,10 +56,11 @@ def score_choices(
     order = sorted(range(len(pairs)), key=lambda index: pairs[index].length)
     device = next(active.model.parameters()).device
     sums: list[tuple[list[int], Tensor]] = []
-    for begin in range(0, len(order), micro_batch):
-        on_step(begin, len(order))
-        chunk = order[begin : begin + micro_batch]
-        sums.append((chunk, _row_sums(active, collate([pairs[index] for index in chunk], encoder.pad_id, device))))
+    with cached_dora(active.model):
+        for begin in range(0, len(order), micro_batch):
+            on_step(begin, len(order))
+            chunk = order[begin : begin + micro_batch]
+            sums.append((chunk, _row_sums(active, collate([pairs[index] for index in chunk], encoder.pad_id, device))))
     on_step(len(order), len(order))
     scores = [0.0] * len(pairs)
     for chunk, values in sums:

@@ -12,6 +12,7 @@ from torch import Tensor
 from milora.checkpoint import read_adapter
 from milora.errors import MiloraError
 from milora.tuners import build_config
+from milora.tuners.adalora import unpruned
 
 # What does not make another adapter: where it was made, and how it is trained.
 _FREE_FIELDS = (
@@ -19,6 +20,13 @@ _FREE_FIELDS = (
     "base_model_name_or_path",
     "lora_dropout",
     "init_lora_weights",
+    # AdaLoRA's budget and schedule.
+    "target_r",
+    "tinit",
+    "tfinal",
+    "deltaT",
+    "total_step",
+    "orth_reg_weight",
     "requires",
     "peft_version",
     "auto_mapping",
@@ -39,6 +47,10 @@ def warm_start_tensors(folder: Path, config: dict[str, Any]) -> dict[str, Tensor
         MiloraError: ``adapter/mismatch`` that names what differs, and those of reading the folder.
     """
     found, tensors = read_adapter(folder)
+    pattern = found.get("rank_pattern")
+    if pattern and found["peft_type"] == "ADALORA":
+        # Training starts before any pruning.
+        found, tensors = {**found, "rank_pattern": None}, unpruned(tensors, pattern)
     problems = list(_differences(_fields(found), _fields(config), ""))
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""

@@ -10,12 +10,11 @@ import pytest
 import torch
 from peft import get_peft_model
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
-from milora.checkpoint import attach_adapter, read_adapter, save_adapter
+from milora.checkpoint import attach_adapter, save_adapter
 from milora.data import Dataset, TokenRow
-from milora.engine import AdapterHost
-from milora.errors import MiloraError
-from milora.training import TrainingSession, TrainingSettings, load_training, save_training
+from milora.training import TrainingSession, TrainingSettings, data_loss, load_training, save_training
 from milora.tuners import build_config
 
 STEPS = 20
@@ -88,18 +87,31 @@ def train(session: TrainingSession, dataset: Dataset, steps: range, budget: bool
         session.step(dataset, batches(step), RATE, "weights", budget_step=step if budget else None)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_our_steps_are_pefts_own_loop(method: str, tiny_model: Build, plan: Build, dataset: Dataset) -> None:
-    config = plan(tiny_model("llama"), method)
-    expected = by_plain_peft(tiny_model("llama"), config, dataset)
-    session = session_of(tiny_model("llama"), config)
+def check_equal_steps(base: Callable[[], Any], config: dict[str, Any], dataset: Dataset) -> None:
+    expected = by_plain_peft(base(), config, dataset)
+    session = session_of(base(), config)
     start = trainables(session.model)
-    train(session, dataset, range(1, STEPS + 1), method == "adalora")
+    train(session, dataset, range(1, STEPS + 1), config["peft_type"] == "ADALORA")
     actual = trainables(session.model)
     assert set(actual) == set(expected)
     for name, value in expected.items():
-        assert torch.allclose(actual[name], value, rtol=0, atol=2e-5), name
+        # Measured: bit for bit. A head at fewer positions may add up in another order on another machine.
+        assert torch.allclose(actual[name], value, rtol=0, atol=1e-6), name
     assert max(float((value - start[name]).abs().max()) for name, value in expected.items()) > 0.05
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_our_steps_are_pefts_own_loop(method: str, tiny_model: Build, plan: Build, dataset: Dataset) -> None:
+    check_equal_steps(lambda: tiny_model("llama"), plan(tiny_model("llama"), method), dataset)
+
+
+def test_so_they_are_on_a_real_model(smollm2: Path, plan: Build, dataset: Dataset) -> None:
+    """AdaLoRA alone, of which there is most to go wrong: half a minute on one core."""
+
+    def base() -> Any:
+        return AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
+
+    check_equal_steps(base, plan(base(), "adalora"), dataset)
 
 
 def kept_values(model: Any) -> int:
@@ -117,7 +129,7 @@ def test_adalora_ends_at_its_budget_and_resumes_across_it(
     for stop in (5, 14, 16):
         first = session_of(tiny_model("llama"), config)
         train(first, dataset, range(1, stop + 1), budget=True)
-        # A saved adapter is pruned; it must not touch what goes on training.
+        # Saving must not touch what goes on training.
         save_adapter(first.model, "default", tmp_path / f"adapter-{stop}")
         save_training(first, tmp_path / f"state-{stop}")
         second = session_of(tiny_model("llama"), config)
@@ -127,21 +139,6 @@ def test_adalora_ends_at_its_budget_and_resumes_across_it(
         assert [name for name in expected if not torch.equal(expected[name], actual[name])] == []
 
 
-def test_a_pruned_adapter_loads_with_the_shapes_of_its_config(
-    tiny_model: Build, plan: Build, dataset: Dataset, tmp_path: Path
-) -> None:
-    session = session_of(tiny_model("llama"), plan(tiny_model("llama"), "adalora"))
-    train(session, dataset, range(1, STEPS + 1), budget=True)
-    save_adapter(session.model, "default", tmp_path / "adapter")
-    config, tensors = read_adapter(tmp_path / "adapter")
-    assert sum(tensor.shape[0] for name, tensor in tensors.items() if "lora_E" in name) == 2 * 7 * 3
-    again = attach_adapter(tiny_model("llama"), config, "other", tensors).eval()
-    ids = torch.arange(2, 14)[None]
-    with torch.no_grad():
-        expected = session.model.eval()(input_ids=ids).logits
-        assert torch.allclose(again(input_ids=ids).logits, expected, rtol=0, atol=1e-5)
-
-
 def test_the_orthogonality_term_is_in_no_dev_loss(tiny_model: Build, plan: Build, dataset: Dataset) -> None:
     session = session_of(tiny_model("llama"), plan(tiny_model("llama"), "adalora"))
     term = session.hooks.extra_loss(session.model, "default")
@@ -149,6 +146,16 @@ def test_the_orthogonality_term_is_in_no_dev_loss(tiny_model: Build, plan: Build
     assert float(term) > 0.1
     session.step(dataset, batches(1), 0.0, "weights", budget_step=1)
     loss = session.figures()[0].loss
+    dev = data_loss(
+        session.model,
+        dataset,
+        batches(1),
+        context=None,
+        records=False,
+        micro_batch=2,
+        pad_id=0,
+        on_step=lambda done, of: None,
+    )
     with session.model.disable_adapter():
         rows = dataset.take(batches(1))
         ids = torch.tensor([[*row.prompt_ids, *row.answer_ids] for row in rows])
@@ -157,25 +164,4 @@ def test_the_orthogonality_term_is_in_no_dev_loss(tiny_model: Build, plan: Build
         plain = session.model.get_base_model()(input_ids=ids, labels=labels).loss
     # At the start every singular value is zero, so the loss is the base model's.
     assert loss == pytest.approx(float(plain), rel=1e-5)
-
-
-def test_several_adalora_adapters_take_turns(tiny_model: Build, plan: Build, dataset: Dataset, tmp_path: Path) -> None:
-    base = tiny_model("llama")
-    config = plan(base, "adalora")
-    folder = tmp_path / "adapter"
-    session = session_of(tiny_model("llama"), config)
-    train(session, dataset, range(1, STEPS + 1), budget=True)
-    save_adapter(session.model, "default", folder)
-    host = AdapterHost(base)
-    host.load("finished", folder)
-    host.attach("trained", config, seed=1)
-    host.hold("trained")
-    with pytest.raises(MiloraError, match="PEFT trains alone"), host.use("finished"):
-        pass
-    host.hold(None)
-    ids = torch.arange(2, 14)[None]
-    with torch.no_grad(), host.use("finished") as active:
-        found = active.model(input_ids=ids).logits
-    with torch.no_grad():
-        expected = session.model.eval()(input_ids=ids).logits
-    assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+    assert dev.nll / dev.answer_tokens == pytest.approx(float(plain), rel=1e-5)

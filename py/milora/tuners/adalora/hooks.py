@@ -20,7 +20,7 @@ class AdaloraHooks(MethodHooks):
 
     def extra_loss(self, model: nn.Module, adapter: str) -> Tensor | None:
         """The orthogonality term as PEFT's forward adds it: weight · mean of ‖P Pᵀ - I‖ over all A and B."""
-        config: AdaLoraConfig = getattr(model, "peft_config")[adapter]  # noqa: B009 - only a PeftModel declares it
+        config = _trained(model, adapter).peft_config[adapter]
         distances: list[Tensor] = []
         for name, parameter in model.named_parameters():
             if not name.endswith((f"lora_A.{adapter}", f"lora_B.{adapter}")):
@@ -33,23 +33,33 @@ class AdaloraHooks(MethodHooks):
 
     def after_update(self, model: nn.Module, adapter: str, step: int) -> None:
         """Updates the importance of each singular value from its gradient, and prunes when the schedule says so."""
-        _tuner(model).update_and_allocate(step)
+        tuner = _trained(model, adapter)
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                # The optimiser has skipped such a step; a NaN in the averages would end all pruning, unnoticed.
+                parameter.grad.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        tuner.update_and_allocate(step)
+        config: AdaLoraConfig = tuner.peft_config[adapter]
+        if config.total_step is not None and step < config.total_step - config.tfinal:
+            # Until the budget is reached pruned values grow back; PEFT would leave them out of what is saved.
+            config.rank_pattern = None
 
     def state(self, model: nn.Module, adapter: str) -> dict[str, Tensor]:
         """The allocator's averages, and which singular values are kept; the parameters themselves stay unpruned."""
-        allocator = _tuner(model).rankallocator
+        tuner = _trained(model, adapter)
+        allocator = tuner.rankallocator
         tensors = {
             f"{average}.{name}": tensor
             for average in _AVERAGES
             for name, tensor in getattr(allocator, average).items()
         }
-        config: AdaLoraConfig = getattr(model, "peft_config")[adapter]  # noqa: B009 - only a PeftModel declares it
-        pattern = config.rank_pattern or {}
+        pattern = tuner.peft_config[adapter].rank_pattern or {}
         return tensors | {f"{_PATTERN}.{name}": torch.tensor(kept) for name, kept in pattern.items()}
 
     def load_state(self, model: nn.Module, adapter: str, tensors: dict[str, Tensor]) -> None:
         """Puts the allocator back."""
-        allocator = _tuner(model).rankallocator
+        tuner = _trained(model, adapter)
+        allocator = tuner.rankallocator
         allocator.reset_ipt()
         pattern: dict[str, list[bool]] = {}
         device = next(model.parameters()).device
@@ -59,15 +69,18 @@ class AdaloraHooks(MethodHooks):
                 pattern[name] = tensor.tolist()
             else:
                 getattr(allocator, kind)[name] = tensor.to(device)
-        config: AdaLoraConfig = getattr(model, "peft_config")[adapter]  # noqa: B009 - only a PeftModel declares it
-        config.rank_pattern = pattern or None
+        tuner.peft_config[adapter].rank_pattern = pattern or None
 
 
-def _tuner(model: nn.Module) -> Any:
+def _trained(model: nn.Module, adapter: str) -> Any:
+    """PEFT's tuner, where it has an allocator for the adapter."""
     tuner = getattr(model, "base_model", None)
-    if getattr(tuner, "rankallocator", None) is None:
+    if getattr(tuner, "trainable_adapter_name", None) != adapter:
         raise MiloraError(
             "adapter/unsupported",
-            "PEFT trains one AdaLoRA adapter in a model, the first that was put into it: take the others off first.",
+            f"The AdaLoRA adapter {adapter!r} cannot be trained as it is here: PEFT keeps a budget for one adapter of "
+            "a model only, put in to be trained before any other. Take the others off; a loaded or pruned adapter is "
+            "trained on by a new one that starts from it (train.warmStart).",
+            found=adapter,
         )
     return tuner
