@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import Trainer
 from milora.errors import MiloraError
 from milora.routing.context import RoutingContext, routing_context
 from milora.routing.prompt import ForwardInputs, inferred_prompt
+from milora.tuners.methods import hooks_of
 from milora.tuners.milora import MiloraConfig
 from milora.tuners.parameters import split_parameters
 
@@ -51,6 +53,8 @@ class MiloraTrainer(Trainer):
         self._theta = split_parameters(peft_model, adapter)[1]
         self._train_activation = train_activation
         self._set_theta()
+        reads = hooks_of(peft_model, adapter).reads_prompt(peft_model.peft_config[adapter])
+        self._reader = routing_context(peft_model) if reads else None
         self._routing = _balanced_routing(peft_model, adapter) if balance > 0 else None
         if self._routing is not None and self.args.n_gpu > 1:
             raise MiloraError(
@@ -90,9 +94,9 @@ class MiloraTrainer(Trainer):
             num_items_in_batch = num_items_in_batch.clamp(min=1)
         context = self._routing
         if context is None or not model.training:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            with self._marked(inputs):
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         share = self._share(context, model)
-        # Marked here, since label smoothing takes the labels out of the inputs.
         with context.prompt(_prompt_mask(inputs)), context.record() as record:
             loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         num_prompts = sum(len(batch["input_ids"]) for batch in self._step_batches) or record.num_prompts
@@ -100,6 +104,12 @@ class MiloraTrainer(Trainer):
         if balance is not None:
             loss = loss + self.balance * balance.to(loss.device)
         return (loss, outputs) if return_outputs else loss
+
+    def _marked(self, inputs: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
+        """Marks the prompt for an adapter that reads it, since label smoothing takes the labels out of the inputs."""
+        if self._reader is None or inputs.get("labels") is None:
+            return contextlib.nullcontext()
+        return self._reader.prompt(_prompt_mask(inputs))
 
     def _set_theta(self) -> None:
         # Again and again: PEFT lets all of an adapter train whenever it loads or activates it.

@@ -11,6 +11,7 @@ from peft import PeftModel
 from transformers import Trainer, TrainingArguments
 
 import milora
+from milora.checkpoint import attach_adapter
 from milora.data import Dataset, collate
 from milora.errors import MiloraError
 from milora.hf_trainer import MiloraTrainer
@@ -140,6 +141,23 @@ def test_label_smoothing_keeps_the_prompt(adapted, trainer_of, labelled, pad_rig
     balance = record.balance_loss()
     assert balance is not None
     assert float((smoothed - bare).detach()) == pytest.approx(float(balance.detach()), abs=1e-5)
+
+
+def test_label_smoothing_keeps_the_prompt_of_soft_tokens(
+    tiny_model, planned, randomize, trainer_of, labelled, pad_right
+):
+    base = tiny_model("llama")
+    plan = planned(base, "MILORA_IAPT", only=["attention"], tokens=2, bottleneck=4)
+    model = attach_adapter(base, plan, "default")
+    randomize(model, "default")
+    inputs = pad_right(labelled[:6])
+    made = []
+    for factor in (0.0, 0.1):
+        trainer = trainer_of(model.train(), label_smoothing_factor=factor)
+        trainer.compute_loss(model, dict(inputs), num_items_in_batch=torch.tensor(10))
+        block = model.get_base_model().model.layers[1].self_attn.block_adapter
+        made.append(block.soft_tokens("default").detach().clone())
+    assert torch.equal(made[0], made[1])
 
 
 def test_evaluation_has_no_balance_loss(adapted, trainer_of):

@@ -26,8 +26,6 @@ PLANS: dict[str, tuple[str, dict[str, Any]]] = {
         "MILORA_LEARNED_ADAPTER",
         {"only": ["attention", "ffn"], "bottleneck": 5, "place": {"architecture": None}},
     ),
-    "p-tuning": ("MILORA_P_TUNING_V2", {"only": ["attention"], "tokens": 3, "embedding": 4}),
-    "iapt": ("MILORA_IAPT", {"only": ["attention"], "tokens": 3, "bottleneck": 4}),
 }
 
 Build = Callable[..., Any]
@@ -192,79 +190,3 @@ def test_a_search_ends_with_one_architecture_a_place_that_costs_nothing_else(bui
     ids = torch.arange(2, 12)[None]
     with torch.no_grad():
         assert torch.allclose(found(input_ids=ids).logits, model(input_ids=ids).logits, rtol=0, atol=1e-9)
-
-
-def attention_by_hand(module: Any, x: Tensor, soft: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Llama's attention over soft tokens and x, [T, D], head by head."""
-    size, heads = module.head_dim, module.config.num_attention_heads
-    query, key, value = (projection(x) for projection in (module.q_proj, module.k_proj, module.v_proj))
-    soft_key, soft_value = module.k_proj(soft), module.v_proj(soft)
-
-    def rotated(states: Tensor) -> Tensor:
-        half = size // 2
-        turned = torch.cat([-states[:, half:], states[:, :half]], dim=-1)
-        return states * cos + turned * sin
-
-    outputs: list[Tensor] = []
-    for head in range(heads):
-        part = slice(head * size, (head + 1) * size)
-        keys = torch.cat([soft_key[:, part], rotated(key[:, part])])
-        values = torch.cat([soft_value[:, part], value[:, part]])
-        scores = rotated(query[:, part]) @ keys.T / math.sqrt(size)
-        hidden = torch.ones(len(x), len(x), dtype=torch.bool).triu(1)
-        hidden = torch.cat([torch.zeros(len(x), len(soft), dtype=torch.bool), hidden], dim=1)
-        outputs.append(torch.softmax(scores.masked_fill(hidden, -torch.inf), dim=-1) @ values)
-    return module.o_proj(torch.cat(outputs, dim=-1))
-
-
-def test_soft_tokens_are_attended_to_without_a_position(build: Build) -> None:
-    model = build("p-tuning")
-    base = model.get_base_model().model
-    module = base.layers[0].self_attn
-    p = parameters_of(getattr(module, BLOCK_ATTRIBUTE), "milora_p_tuning_v2_")
-    x = torch.randn(6, 32, dtype=torch.float64)
-    cos, sin = base.rotary_emb(x[None], torch.arange(6)[None])
-    actual = module(hidden_states=x[None], position_embeddings=(cos, sin), attention_mask=None)[0][0]
-    expected = attention_by_hand(module, x, p["embedding"] @ p["projection"], cos[0].double(), sin[0].double())
-    assert torch.allclose(actual, expected, rtol=0, atol=1e-10)
-    inputs = [p["embedding"], p["projection"]]
-    found = torch.autograd.grad(actual.square().sum(), inputs)
-    wanted = torch.autograd.grad(expected.square().sum(), inputs)
-    assert all(torch.allclose(one, other, rtol=1e-9, atol=1e-9) for one, other in zip(found, wanted, strict=True))
-
-
-def test_iapt_makes_its_soft_tokens_from_the_prompt_alone(build: Build) -> None:
-    model = build("iapt")
-    block = getattr(model.get_base_model().model.layers[0].self_attn, BLOCK_ATTRIBUTE)
-    p = parameters_of(block, "milora_iapt_")
-    hidden = torch.randn(2, 5, 32, dtype=torch.float64)
-    mask = torch.tensor([[False, True, True, True, False], [True, True, False, False, False]])
-    expected: list[Tensor] = []
-    for states, real in zip(hidden, mask, strict=True):
-        prompt = states[real]
-        normed = prompt / (prompt.square().mean(dim=-1, keepdim=True) + 1e-6).sqrt()
-        z = normed @ p["down"].T
-        pooled = torch.stack([torch.softmax(z @ query, dim=0) @ z for query in p["queries"]])
-        expected.append(rational(pooled, p["numerator"], p["denominator"]) @ p["up"])
-    actual = block.make("default", hidden, mask)
-    assert torch.allclose(actual, torch.stack(expected), rtol=0, atol=1e-10)
-    with torch.no_grad():
-        moved = hidden.clone()
-        moved[~mask] += 5
-        assert torch.equal(block.make("default", moved, mask), actual)
-
-
-def test_iapt_makes_them_once_a_prompt(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = build("iapt")
-    calls: list[tuple[int, ...]] = []
-    layer = type(getattr(model.get_base_model().model.layers[0].self_attn, BLOCK_ATTRIBUTE))
-    original = layer.make
-
-    def counted(self: Any, adapter: str, hidden: Tensor, mask: Tensor) -> Tensor:
-        calls.append(tuple(hidden.shape[:2]))
-        return original(self, adapter, hidden, mask)
-
-    monkeypatch.setattr(layer, "make", counted)
-    ids = torch.randint(2, 96, (2, 7), generator=torch.Generator().manual_seed(1))
-    model.generate(input_ids=ids, max_new_tokens=5, do_sample=False, num_beams=3)
-    assert calls == [(6, 7)] * model.config.num_hidden_layers

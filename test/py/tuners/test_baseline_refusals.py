@@ -52,6 +52,16 @@ def test_soft_tokens_need_an_attention_function_that_takes_them(make_case: Calla
         attach_adapter(base, case.plan(base), "default")
 
 
+@pytest.mark.parametrize("variant", ["p-tuning-v2", "iapt"])
+def test_another_attention_function_would_leave_soft_tokens_out(variant: str, make_case: Callable[[str], Any]) -> None:
+    model = make_case(f"{variant}-llama").model()
+    model.get_base_model().set_attn_implementation("eager")
+    with refused("adapter/unsupported", "changed to 'eager' after soft tokens were attached"):
+        model(input_ids=IDS)
+    with model.disable_adapter():
+        assert model(input_ids=IDS).logits.shape == (1, 12, 96)
+
+
 def test_what_the_prompt_must_be_whole_for(make_case: Callable[[str], Any]) -> None:
     """IAPT's soft tokens depend on the whole prompt, as MiLoRA's decisions do."""
     model = make_case("iapt-llama").model()

@@ -109,6 +109,7 @@ def test_unload_restores_the_base_model(case: Any) -> None:
     assert torch.equal(logits(bare, batch), logits(fresh, batch))
     assert [name for name, _ in bare.named_modules()] == [name for name, _ in fresh.named_modules()]
     assert list(bare.state_dict()) == list(fresh.state_dict())
+    assert bare.config._attn_implementation == fresh.config._attn_implementation
     assert "generate" not in bare.__dict__
     assert routing_context(bare) is None
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in bare.modules())

@@ -38,6 +38,19 @@ class PrefixBlock(BlockAdapter):
     def attach(self, model: nn.Module, layer: nn.Module, block: nn.Module, site: Site) -> None:
         """Makes the model's attention function look for soft tokens, once a model."""
         _install(model)
+        block.register_forward_pre_hook(self.before_block)
+
+    def before_block(self, block: nn.Module, args: object) -> None:
+        """The block's pre-hook: another attention function would leave the soft tokens out, without an error."""
+        current = str(getattr(getattr(block, "config", None), "_attn_implementation", None))
+        if active_adapters_of(self) and not current.startswith(_NAME):
+            raise MiloraError(
+                "adapter/unsupported",
+                f"The model's attention implementation was changed to {current!r} after soft tokens were attached; it "
+                "would leave them out. Open the model with the implementation eager or sdpa, then attach the adapter.",
+                found=current,
+                allowed="eager, sdpa",
+            )
 
 
 class PrefixTuner(BlockTuner):
@@ -52,10 +65,10 @@ class PrefixTuner(BlockTuner):
             raise MiloraError(
                 "input/invalid-spec",
                 f"method.tokens: found {tokens}, but the model's context has room for {longest} tokens, prompt and "
-                "answer included.",
+                f"answer included; allowed: 1 to {longest - 1}.",
                 path="method.tokens",
                 found=str(tokens),
-                allowed=f"below {longest}",
+                allowed=f"1 to {longest - 1}",
             )
 
     def _unload_and_optionally_merge(self, *args: Any, **kwargs: Any) -> Any:
@@ -96,7 +109,13 @@ def _attention(
     assert isinstance(prefix, PrefixBlock)
     pairs = [_keys_and_values(module, prefix.soft_tokens(adapter), key) for adapter in adapters]
     num_soft = sum(soft.shape[2] for soft, _ in pairs)
-    mask = _extended(mask, num_soft, query, key)
+    if mask is None and query.shape[2] > 1 and _is_causal(original, module, kwargs.get("is_causal")):
+        # Told in full, because the soft tokens are before the diagonal.
+        mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=key.device).tril()[None, None]
+    if mask is not None:
+        # Every token sees the soft tokens, whatever its window.
+        seen = True if mask.dtype == torch.bool else 0.0
+        mask = functional.pad(mask[..., : key.shape[2]], (num_soft, 0), value=seen)
     key = torch.cat([*(soft.expand(key.shape[0], -1, -1, -1) for soft, _ in pairs), key], dim=2)
     value = torch.cat([*(soft.expand(value.shape[0], -1, -1, -1) for _, soft in pairs), value], dim=2)
     return function(module, query, key, value, mask, **kwargs)
@@ -109,18 +128,9 @@ def _original(name: str, module: nn.Module) -> Callable[..., Any]:
     return sys.modules[type(module).__module__].eager_attention_forward
 
 
-def _extended(mask: Tensor | None, num_soft: int, query: Tensor, key: Tensor) -> Tensor | None:
-    """The mask with the soft tokens at its left, which every token sees."""
-    queries, keys = query.shape[2], key.shape[2]
-    if mask is not None:
-        mask = mask[..., :keys]
-        return functional.pad(mask, (num_soft, 0), value=True if mask.dtype == torch.bool else 0.0)
-    if queries == 1:
-        return None
-    # None means causal: told in full, because the soft tokens are before the diagonal.
-    causal = torch.ones(queries, keys, dtype=torch.bool, device=key.device).tril(keys - queries)
-    causal = functional.pad(causal, (num_soft, 0), value=True)
-    return causal[None, None]
+def _is_causal(name: str, module: nn.Module, given: bool | None) -> bool:
+    """What a missing mask means: for sdpa causal, unless call or module say otherwise; for eager that all is seen."""
+    return name == "sdpa" and bool(getattr(module, "is_causal", True) if given is None else given)
 
 
 def _keys_and_values(module: Any, soft_BPD: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:

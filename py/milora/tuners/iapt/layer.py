@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from milora.errors import MiloraError
 from milora.routing.context import RoutingContext, install_context
@@ -96,14 +97,22 @@ class IaptBlock(PrefixBlock):
         assert self.context is not None
         hidden_BTD = args[0] if args else kwargs["hidden_states"]
         cache = find_cache(args[1:], kwargs)
+        # Where the layer is checkpointed, so is what is made before it: it would hold float32 copies of the states.
+        recompute = layer.training and bool(getattr(layer, "gradient_checkpointing", False))
         for adapter in adapters:
             kept = _kept(cache, adapter)
             if cache is not None and self.context.is_filled(cache, layer_index(layer, self.layer_path)):
                 self.made[adapter] = self._continued(adapter, kept, hidden_BTD.shape[0])
                 continue
-            self.made[adapter] = self.make(adapter, hidden_BTD, self.context.prompt_mask(hidden_BTD))
+            prompt_mask_BT = self.context.prompt_mask(hidden_BTD)
+            if recompute and torch.is_grad_enabled():
+                made = checkpoint(self.make, adapter, hidden_BTD, prompt_mask_BT, use_reentrant=False)
+                assert isinstance(made, Tensor)
+            else:
+                made = self.make(adapter, hidden_BTD, prompt_mask_BT)
+            self.made[adapter] = made
             if cache is not None:
-                kept[self.layer_path] = self.made[adapter]
+                kept[self.layer_path] = made
 
     def make(self, adapter: str, hidden_BTD: Tensor, prompt_mask_BT: Tensor) -> Tensor:
         """Soft tokens from the states that enter the layer, [B, P, D], in the router's precision."""
