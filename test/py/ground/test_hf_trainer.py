@@ -155,7 +155,7 @@ def test_label_smoothing_keeps_the_prompt_of_soft_tokens(
     for factor in (0.0, 0.1):
         trainer = trainer_of(model.train(), label_smoothing_factor=factor)
         trainer.compute_loss(model, dict(inputs), num_items_in_batch=torch.tensor(10))
-        block = model.get_base_model().model.layers[1].self_attn.block_adapter
+        block: Any = model.get_submodule("base_model.model.model.layers.1.self_attn.block_adapter")
         made.append(block.soft_tokens("default").detach().clone())
     assert torch.equal(made[0], made[1])
 
