@@ -3,6 +3,9 @@ import type { GraphModule, ModelGraph } from "./model-graph.js";
 /** Parameters of one LoRA module: A (in × r) and B (r × out). */
 export const loraSize = (module: GraphModule, rank: number): number => rank * (module.inFeatures + module.outFeatures);
 
+/** Coefficients of a learned rational activation: a_0 … a_6 and b_1 … b_5 (paper, appendix A). */
+export const rationalCoefficients = 12;
+
 /** Adapter parameters that take part in one token's forward pass, over all layers. */
 export interface ActivatedCount {
   readonly min: number;

@@ -1,12 +1,10 @@
 import { blocksOf } from "../graph/blocks.js";
 import type { ModelGraph } from "../graph/model-graph.js";
+import { rationalCoefficients } from "../graph/parameter-count.js";
 import type { IaptAdapterConfig, IaptMethod } from "../spec/adapters/iapt.js";
 import type { MethodDefinition } from "./method.js";
 import { bodyOf, countOf, headerOf, placeOf } from "./planned.js";
 import { checkSoftTokens } from "./soft-tokens.js";
-
-/** Coefficients of the learned rational activation: a_0 … a_6 and b_1 … b_5. */
-const rationalCoefficients = 12;
 
 const plan = (whole: ModelGraph, { tokens, bottleneck }: IaptMethod): IaptAdapterConfig => {
   checkSoftTokens(whole, tokens);

@@ -7,7 +7,7 @@ import {
   type LearnedAdapterMethod,
 } from "../spec/adapters/learned-adapter.js";
 import type { MethodDefinition } from "./method.js";
-import type { Phase } from "./phase.js";
+import { searchThenTrain } from "./phase.js";
 import { bodyOf, countOf, headerOf, placeOf } from "./planned.js";
 
 const plan = (whole: ModelGraph, { blocks, bottleneck }: LearnedAdapterMethod): LearnedAdapterConfig => {
@@ -26,19 +26,6 @@ const count = (graph: ModelGraph, { blocks, bottleneck }: LearnedAdapterMethod):
   note: "At most: blocks that the search skips have no parameters; one with a rational activation has twelve more.",
 });
 
-/** One candidate of each place is dropped after equal numbers of steps, so that the last step leaves one. */
-const phasesOf = (
-  { searchShare, architectureLearningRate }: LearnedAdapterMethod,
-  total: number,
-): readonly Phase[] => {
-  const steps = Math.max(1, Math.min(total - 1, Math.round(total * searchShare)));
-  const pruneEvery = Math.max(1, Math.floor(steps / architectures.length));
-  return [
-    { name: "search", steps, search: { learningRate: architectureLearningRate, pruneEvery } },
-    { name: "train", steps: total - steps, search: null },
-  ];
-};
-
 /** Learned-Adapter (Zhang et al. 2023): a bottleneck a block, of searched placement and activation. */
 export const learnedAdapter: MethodDefinition<"learned-adapter"> = {
   kind: "learned-adapter",
@@ -47,8 +34,12 @@ export const learnedAdapter: MethodDefinition<"learned-adapter"> = {
   plan,
   count,
   balance: () => 0,
-  training: ({ config, method, totalSteps }) => {
-    const phases = phasesOf(method, totalSteps);
-    return { phases, bestFrom: phases[0]?.steps ?? 0, scheduled: false, config };
-  },
+  training: ({ config, method: { searchShare: share, architectureLearningRate: learningRate }, totalSteps }) =>
+    searchThenTrain({
+      config,
+      totalSteps,
+      share,
+      // As often as there are architectures: one is left before the search ends, where it is not shorter than that.
+      search: (steps) => ({ learningRate, pruneEvery: Math.max(1, Math.floor(steps / architectures.length)) }),
+    }),
 };

@@ -28,6 +28,29 @@ export interface TrainingPlan<Config> {
   readonly config: Config;
 }
 
+/**
+ * A search over a share of the steps, at least one and not all of them, and the training of what it found.
+ * @param options.search What the search does, by its number of steps.
+ */
+export const searchThenTrain = <Config>({
+  config,
+  totalSteps,
+  share,
+  search,
+}: {
+  readonly config: Config;
+  readonly totalSteps: number;
+  readonly share: number;
+  readonly search: (steps: number) => Search;
+}): TrainingPlan<Config> => {
+  const steps = Math.max(1, Math.min(totalSteps - 1, Math.round(totalSteps * share)));
+  const phases: readonly Phase[] = [
+    { name: "search", steps, search: search(steps) },
+    { name: "train", steps: totalSteps - steps, search: null },
+  ];
+  return { phases, bestFrom: steps, scheduled: false, config };
+};
+
 /** One phase, any adapter may be the best: what most methods need. */
 export const plainTraining = <Config>(config: Config, totalSteps: number): TrainingPlan<Config> => ({
   phases: [{ name: "train", steps: totalSteps, search: null }],

@@ -1,7 +1,13 @@
 import { MiloraError } from "../errors.js";
 import { selectModules, targetModules } from "../graph/adapted-modules.js";
 import type { GraphModule, ModelGraph } from "../graph/model-graph.js";
-import { activatedCount, countByModule, loraSize, type ParameterCount } from "../graph/parameter-count.js";
+import {
+  activatedCount,
+  countByModule,
+  loraSize,
+  rationalCoefficients,
+  type ParameterCount,
+} from "../graph/parameter-count.js";
 import { resolvePolicy, type PolicyTable } from "../graph/policy.js";
 import type { MiloraAdapterConfig } from "../spec/adapter-config.js";
 import type { MidoraMethod, MiloraMethod } from "../spec/adapters/milora.js";
@@ -11,9 +17,6 @@ import { rankOf } from "./ranks.js";
 /** MiLoRA and MiDoRA: the same routing over other experts. */
 type RoutedMethod = MiloraMethod | MidoraMethod;
 type ActivationName = MiloraAdapterConfig["layers"][number]["activation"];
-
-/** Coefficients of the learned rational activation: a_0 … a_6 and b_1 … b_5 (paper, appendix A). */
-const rationalCoefficients = 12;
 
 interface Resolved {
   readonly graph: ModelGraph;

@@ -4,7 +4,7 @@ import type { GraphModule, ModelGraph } from "../graph/model-graph.js";
 import { loraSize, type ParameterCount } from "../graph/parameter-count.js";
 import type { SspAdapterConfig, SspMethod } from "../spec/adapters/ssp.js";
 import type { MethodDefinition } from "./method.js";
-import type { Phase } from "./phase.js";
+import { searchThenTrain } from "./phase.js";
 import { bodyOf, countOf, headerOf, placeOf } from "./planned.js";
 
 const totalOf = (graph: ModelGraph, size: (module: GraphModule) => number): number =>
@@ -68,15 +68,6 @@ const count = (whole: ModelGraph, method: SspMethod): ParameterCount => {
   };
 };
 
-/** The search has at least one step, and leaves at least one of two. */
-const phasesOf = ({ searchShare, structureLearningRate }: SspMethod, totalSteps: number): readonly Phase[] => {
-  const steps = Math.max(1, Math.min(totalSteps - 1, Math.round(totalSteps * searchShare)));
-  return [
-    { name: "search", steps, search: { learningRate: structureLearningRate, pruneEvery: null } },
-    { name: "train", steps: totalSteps - steps, search: null },
-  ];
-};
-
 /** SSP (S3Delta, Hu et al. 2022): sparse structure search among LoRA modules and biases. */
 export const ssp: MethodDefinition<"ssp"> = {
   kind: "ssp",
@@ -85,8 +76,6 @@ export const ssp: MethodDefinition<"ssp"> = {
   plan,
   count,
   balance: () => 0,
-  training: ({ config, method, totalSteps }) => {
-    const phases = phasesOf(method, totalSteps);
-    return { phases, bestFrom: phases[0]?.steps ?? 0, scheduled: false, config };
-  },
+  training: ({ config, method: { searchShare: share, structureLearningRate: learningRate }, totalSteps }) =>
+    searchThenTrain({ config, totalSteps, share, search: () => ({ learningRate, pruneEvery: null }) }),
 };

@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import type { Method } from "../spec/method.js";
 import type { TrainSettings } from "../spec/train.js";
+import { readJsonFile } from "../util/files.js";
 
 type LoraLike = Extract<Method, { kind: "lora" | "dora" | "milora" | "midora" }>;
 
@@ -18,15 +18,6 @@ export const methodFromWarmStart = async (method: Method, { warmStart }: TrainSe
   if (warmStart === undefined || !isLoraLike(method)) return method;
   if (method.alpha !== undefined || method.ranks !== undefined) return method;
   const file = join(resolve(warmStart), "adapter_config.json");
-  const text = await readFile(file, "utf8").catch(() => "{}");
-  const found = scaleOf.safeParse(parsed(text));
+  const found = scaleOf.safeParse(await readJsonFile(file, "the adapter's config").catch(() => undefined));
   return found.success ? { ...method, alpha: found.data.lora_alpha } : method;
-};
-
-const parsed = (text: string): unknown => {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 };

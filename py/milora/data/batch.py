@@ -27,7 +27,6 @@ class Batch:
     """[N], the answer tokens."""
     row_of_target: Tensor
     """[N], the row of each answer token."""
-    num_rows: int
     num_tokens: int
     num_answer_tokens: int
 
@@ -53,4 +52,4 @@ def collate(rows: Sequence[TokenRow], pad_id: int, device: torch.device) -> Batc
         "row_of_target": where // width,
     }
     moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
-    return Batch(**moved, num_rows=len(rows), num_tokens=int(lengths.sum()), num_answer_tokens=int(where.numel()))
+    return Batch(**moved, num_tokens=int(lengths.sum()), num_answer_tokens=int(where.numel()))

@@ -74,16 +74,7 @@ def import_lora(host: AdapterHost, folder: Path, out: Path, config: dict[str, An
     _check_lora_experts(config, "The plan")
     experts = list(_experts(config))
     _check_lora(folder, lora, experts)
-    counts = Counter(expert.layer for expert in experts)
-    problems = [
-        scale_problem(
-            lora_config,
-            expert.path,
-            expert.rank,
-            expert.alpha * _share(config, counts[expert.layer], counts[expert.layer]),
-        )
-        for expert in experts
-    ]
+    problems = _scale_problems(lora_config, config, experts)
     _raise_mismatch(f"The plan does not have the scales of the adapter in {folder}", problems, folder)
     # Built in the model, so that it is held to the model's modules, under a name that nobody has.
     name = next(name for number in itertools.count() if (name := f"imported-{number}") not in host.names)
@@ -183,15 +174,19 @@ def _chosen_experts(config: dict[str, Any], chosen: Mapping[str, Sequence[str]])
     return kept
 
 
-def _share(config: dict[str, Any], experts: int, kept: int) -> float:
-    """Scale of a LoRA module over that of the expert it is, where ``kept`` of a layer's ``experts`` are always on.
+def _scale_problems(lora: dict[str, Any], milora: dict[str, Any], kept: Sequence[_Expert]) -> list[str | None]:
+    """Where a LoRA config's scales are not those of the kept experts.
 
     The gates of a learned policy add up to k, so an expert is as much stronger as fewer of them are active
     (``ts/methods/upcycling.ts``).
     """
-    if config["policy"] != "learned" or config["gate"] == "probability":
-        return 1.0
-    return min(config["top_k"], experts) / kept
+    routed = milora["policy"] == "learned" and milora["gate"] != "probability"
+    num_experts = Counter(expert.layer for expert in _experts(milora))
+    num_kept = Counter(expert.layer for expert in kept)
+    share = {
+        layer: min(milora["top_k"], num_experts[layer]) / count if routed else 1.0 for layer, count in num_kept.items()
+    }
+    return [scale_problem(lora, expert.path, expert.rank, expert.alpha * share[expert.layer]) for expert in kept]
 
 
 def _check_export_config(
@@ -205,17 +200,7 @@ def _check_export_config(
     paths = {expert.path for expert in experts}
     problems = [f"target_modules lacks {path}." for path in sorted(paths - found)]
     problems += [f"target_modules names {path}, which is not chosen." for path in sorted(found - paths)]
-    all_of = Counter(expert.layer for expert in _experts(planned))
-    kept = Counter(expert.layer for expert in experts)
-    scales = [
-        scale_problem(
-            config,
-            expert.path,
-            expert.rank,
-            expert.alpha * _share(planned, all_of[expert.layer], kept[expert.layer]),
-        )
-        for expert in experts
-    ]
+    scales = _scale_problems(config, planned, experts)
     _raise_mismatch("The LoRA config is not that of the chosen experts", [*problems, *scales], out)
 
 

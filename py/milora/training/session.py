@@ -22,6 +22,7 @@ from milora.training.optimizer import GroupOptimizer, only_trains
 from milora.training.random_state import RandomState
 from milora.training.second_order import BilevelGradients, Gradients, second_order_gradient
 from milora.tuners import split_parameters
+from milora.tuners.base import config_of
 from milora.tuners.methods import hooks_of
 
 
@@ -63,7 +64,7 @@ class TrainingSession:
         self._pad_id = pad_id
         self._device = next(model.parameters()).device
         self.hooks = hooks_of(model, adapter)
-        config = getattr(model, "peft_config")[adapter]  # noqa: B009 - only a PeftModel declares it
+        config = config_of(model, adapter)
         self._routed_unit = self.hooks.routed_unit(config)
         needs_context = self._routed_unit is not None or self.hooks.reads_prompt(config)
         self._context = routing_context(model) if needs_context else None
@@ -182,7 +183,8 @@ class TrainingSession:
         """Adds up the gradients of a step's micro-batches."""
         batches = [collate(group, self._pad_id, self._device) for group in groups]
         answer_tokens = sum(batch.num_answer_tokens for batch in batches)
-        num_routed = sum(batch.num_tokens if self._routed_unit == "token" else batch.num_rows for batch in batches)
+        by_token = self._routed_unit == "token"
+        num_routed = sum(batch.num_tokens if by_token else len(batch.input_ids) for batch in batches)
         share = self._first_choice_share(groups, num_routed) if len(groups) > 1 else None
         nll: list[Tensor] = []
         balance: list[Tensor] = []

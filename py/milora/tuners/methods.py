@@ -12,7 +12,7 @@ from torch import nn
 
 from milora.errors import MiloraError
 from milora.tuners.adalora import AdaloraHooks
-from milora.tuners.base import MethodHooks
+from milora.tuners.base import MethodHooks, PlannedConfig, PlannedTuner, config_of
 from milora.tuners.bitfit import BitfitConfig, BitfitModel
 from milora.tuners.ia3 import Ia3Config, Ia3Model
 from milora.tuners.iapt import IaptConfig, IaptHooks, IaptModel
@@ -34,22 +34,22 @@ class TunerMethod:
     hooks: MethodHooks
 
 
+_OURS: tuple[tuple[type[PlannedConfig], type[PlannedTuner], type[MethodHooks]], ...] = (
+    (MiloraConfig, MiloraModel, MiloraHooks),
+    (MoeloraConfig, MoeloraModel, MoeloraHooks),
+    (ParallelAdapterConfig, ParallelAdapterModel, MethodHooks),
+    (LearnedAdapterConfig, LearnedAdapterModel, LearnedAdapterHooks),
+    (PTuningV2Config, PTuningV2Model, MethodHooks),
+    (IaptConfig, IaptModel, IaptHooks),
+    (BitfitConfig, BitfitModel, MethodHooks),
+    (Ia3Config, Ia3Model, MethodHooks),
+    (SspConfig, SspModel, SspHooks),
+)
+
 METHODS: Mapping[str, TunerMethod] = {
     "LORA": TunerMethod(LoraConfig, None, LoraHooks("LoRA")),
     "ADALORA": TunerMethod(AdaLoraConfig, None, AdaloraHooks("AdaLoRA")),
-    "MILORA_PROMPT": TunerMethod(MiloraConfig, MiloraModel, MiloraHooks("MiLoRA")),
-    "MILORA_IA3": TunerMethod(Ia3Config, Ia3Model, MethodHooks("(IA)³")),
-    "MILORA_MOELORA": TunerMethod(MoeloraConfig, MoeloraModel, MoeloraHooks("MOELoRA")),
-    "MILORA_PARALLEL_ADAPTER": TunerMethod(
-        ParallelAdapterConfig, ParallelAdapterModel, MethodHooks("Parallel-Adapter")
-    ),
-    "MILORA_P_TUNING_V2": TunerMethod(PTuningV2Config, PTuningV2Model, MethodHooks("P-tuning v2")),
-    "MILORA_IAPT": TunerMethod(IaptConfig, IaptModel, IaptHooks("IAPT")),
-    "MILORA_LEARNED_ADAPTER": TunerMethod(
-        LearnedAdapterConfig, LearnedAdapterModel, LearnedAdapterHooks("Learned-Adapter")
-    ),
-    "MILORA_BITFIT": TunerMethod(BitfitConfig, BitfitModel, MethodHooks("BitFit")),
-    "MILORA_SSP": TunerMethod(SspConfig, SspModel, SspHooks("SSP")),
+    **{config.type_name: TunerMethod(config, tuner, hooks(tuner.label)) for config, tuner, hooks in _OURS},
 }
 
 
@@ -74,5 +74,4 @@ def method_of(peft_type: object) -> TunerMethod:
 
 def hooks_of(model: nn.Module, adapter: str) -> MethodHooks:
     """The part in training of a model's adapter."""
-    config: PeftConfig = getattr(model, "peft_config")[adapter]  # noqa: B009 - only a PeftModel declares it
-    return method_of(config.peft_type).hooks
+    return method_of(config_of(model, adapter).peft_type).hooks

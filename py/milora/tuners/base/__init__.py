@@ -4,7 +4,9 @@ from milora.tuners.base.config import FORMAT_VERSION as FORMAT_VERSION
 from milora.tuners.base.config import PlannedConfig as PlannedConfig
 from milora.tuners.base.config import Site as Site
 from milora.tuners.base.config import is_positive as is_positive
+from milora.tuners.base.config import layer_index_of as layer_index_of
 from milora.tuners.base.hooks import MethodHooks as MethodHooks
+from milora.tuners.base.hooks import config_of as config_of
 from milora.tuners.base.layer import BLOCK_ATTRIBUTE as BLOCK_ATTRIBUTE
 from milora.tuners.base.layer import BlockAdapter as BlockAdapter
 from milora.tuners.base.layer import LinearAdapter as LinearAdapter
@@ -13,6 +15,7 @@ from milora.tuners.base.layer import new_parameter as new_parameter
 from milora.tuners.base.layer import trainable_dtype as trainable_dtype
 from milora.tuners.base.model import BlockTuner as BlockTuner
 from milora.tuners.base.model import LinearTuner as LinearTuner
+from milora.tuners.base.model import Place as Place
 from milora.tuners.base.model import PlannedTuner as PlannedTuner
 from milora.tuners.base.plan import check_plan as check_plan
 from milora.tuners.base.prefix import PrefixBlock as PrefixBlock
@@ -26,6 +29,7 @@ __all__ = [
     "LinearAdapter",
     "LinearTuner",
     "MethodHooks",
+    "Place",
     "PlannedConfig",
     "PlannedTuner",
     "PrefixBlock",
@@ -33,7 +37,9 @@ __all__ = [
     "Site",
     "active_adapters_of",
     "check_plan",
+    "config_of",
     "is_positive",
+    "layer_index_of",
     "new_parameter",
     "trainable_dtype",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -140,6 +141,12 @@ class PlannedConfig(PeftConfig):
             for layer in self.layers
             for module in layer["modules"]
         ]
+
+
+def layer_index_of(path: str) -> int:
+    """The index of a decoder layer, the last number in its path; KV caches count layers so."""
+    numbers = re.findall(r"(?:^|\.)(\d+)(?=\.|$)", path)
+    return int(numbers[-1]) if numbers else 0
 
 
 def is_positive(value: object, kind: type | tuple[type, ...] = int) -> bool:

@@ -10,6 +10,11 @@ from torch import Tensor, nn
 from milora.errors import MiloraError
 
 
+def config_of(model: nn.Module, adapter: str) -> Any:
+    """The config of a PeftModel's adapter."""
+    return getattr(model, "peft_config")[adapter]  # noqa: B009 - only a PeftModel declares it
+
+
 class MethodHooks:
     """A method's name and part in training. A method that adds nothing uses this class itself."""
 

@@ -29,57 +29,12 @@ def new_parameter(value: Tensor, like: Tensor) -> nn.Parameter:
     return nn.Parameter(value.to(device=device, dtype=trainable_dtype(like.dtype)))
 
 
-class LinearAdapter(nn.Module, BaseTunerLayer):
-    """An adapter on a linear module: ``y = adapt(…adapt(base(x)))`` over the active adapters.
+class AdapterLayer(nn.Module, BaseTunerLayer):
+    """What a method puts at one place of a model, for each of its adapters.
 
     A method lists its containers in ``adapter_layer_names`` (names start with the method's prefix), and says in
     :meth:`add_parameters` what a new adapter holds and in :meth:`adapt` what it does. Parameters in the containers of
     ``validation_layer_names`` are trained on D_val (Θ), those of ``router_layer_names`` are counted as routers.
-    """
-
-    validation_layer_names: tuple[str, ...] = ()
-    router_layer_names: tuple[str, ...] = ()
-    other_param_names = ("adapter_sites",)
-
-    def __init__(self, base_layer: nn.Module) -> None:
-        super().__init__()
-        self.base_layer = base_layer
-        self.adapter_sites: dict[str, tuple[PlannedConfig, Site]] = {}
-        for name in self.adapter_layer_names:
-            setattr(self, name, nn.ParameterDict())
-        self._disable_adapters = False
-        self.merged_adapters: list[str] = []
-
-    def add_adapter(self, adapter: str, config: Any, site: Site, like: Tensor, *, inference_mode: bool) -> None:
-        """Adds an adapter; ``like`` is the base's weight."""
-        self.adapter_sites[adapter] = (config, site)
-        self.add_parameters(adapter, config, site, like)
-        self.set_adapter(self.active_adapters, inference_mode=inference_mode)
-
-    def add_parameters(self, adapter: str, config: Any, site: Site, like: Tensor) -> None:
-        """Makes a new adapter's parameters with :func:`new_parameter`."""
-        raise NotImplementedError
-
-    def adapt(self, adapter: str, x: Tensor, output: Tensor) -> Tensor:
-        """The module's output with the adapter, from its input [B, T, in] and its output so far [B, T, out]."""
-        raise NotImplementedError
-
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The module's output for inputs [B, T, in] (or [B, in])."""
-        output: Tensor = self.base_layer(x, *args, **kwargs)
-        for adapter in active_adapters_of(self):
-            output = self.adapt(adapter, x, output).to(output.dtype)
-        return output
-
-    def __repr__(self) -> str:
-        return "milora." + super().__repr__()
-
-
-class BlockAdapter(nn.Module, BaseTunerLayer):
-    """An adapter of a block (attention or FFN): a child of the block that hooks into it; the block is never wrapped.
-
-    As :class:`LinearAdapter`, with :meth:`adapt` on the block's input and output. A method that needs more than the
-    block's forward hook overrides :meth:`attach`.
     """
 
     validation_layer_names: tuple[str, ...] = ()
@@ -93,6 +48,46 @@ class BlockAdapter(nn.Module, BaseTunerLayer):
             setattr(self, name, nn.ParameterDict())
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
+
+    def add_adapter(self, adapter: str, config: Any, site: Site, like: Tensor, *, inference_mode: bool) -> None:
+        """Adds an adapter; ``like`` is a weight of the base at this place."""
+        self.adapter_sites[adapter] = (config, site)
+        self.add_parameters(adapter, config, site, like)
+        self.set_adapter(self.active_adapters, inference_mode=inference_mode)
+
+    def add_parameters(self, adapter: str, config: Any, site: Site, like: Tensor) -> None:
+        """Makes a new adapter's parameters with :func:`new_parameter`."""
+        raise NotImplementedError
+
+    def adapt(self, adapter: str, x: Tensor, output: Tensor) -> Tensor:
+        """The place's output with the adapter, from its input [B, T, in] and its output so far [B, T, out]."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return "milora." + super().__repr__()
+
+
+class LinearAdapter(AdapterLayer):
+    """An adapter on a linear module: ``y = adapt(…adapt(base(x)))`` over the active adapters."""
+
+    def __init__(self, base_layer: nn.Module) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """The module's output for inputs [B, T, in] (or [B, in])."""
+        output: Tensor = self.base_layer(x, *args, **kwargs)
+        for adapter in active_adapters_of(self):
+            output = self.adapt(adapter, x, output).to(output.dtype)
+        return output
+
+
+class BlockAdapter(AdapterLayer):
+    """An adapter of a block (attention or FFN): a child of the block that hooks into it; the block is never wrapped.
+
+    Input and output of :meth:`adapt` are the block's, both [B, T, D]. A method that needs more than the block's
+    forward hook overrides :meth:`attach`.
+    """
 
     @property
     def weight(self) -> Tensor:
@@ -108,20 +103,6 @@ class BlockAdapter(nn.Module, BaseTunerLayer):
         """Registers the hooks, as bound methods of this object; called once, when the child is made."""
         block.register_forward_hook(self.after_block, with_kwargs=True)
 
-    def add_adapter(self, adapter: str, config: Any, site: Site, like: Tensor, *, inference_mode: bool) -> None:
-        """Adds an adapter; ``like`` is any weight of the block."""
-        self.adapter_sites[adapter] = (config, site)
-        self.add_parameters(adapter, config, site, like)
-        self.set_adapter(self.active_adapters, inference_mode=inference_mode)
-
-    def add_parameters(self, adapter: str, config: Any, site: Site, like: Tensor) -> None:
-        """Makes a new adapter's parameters with :func:`new_parameter`."""
-        raise NotImplementedError
-
-    def adapt(self, adapter: str, x: Tensor, output: Tensor) -> Tensor:
-        """The block's output with the adapter, from its input and its output so far, both [B, T, D]."""
-        raise NotImplementedError
-
     def after_block(self, block: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> Any:
         """The block's forward hook; an attention block's output is a tuple whose first entry is the states."""
         adapters = active_adapters_of(self)
@@ -133,11 +114,8 @@ class BlockAdapter(nn.Module, BaseTunerLayer):
             states = self.adapt(adapter, x, states).to(states.dtype)
         return (states, *output[1:]) if isinstance(output, tuple) else states
 
-    def __repr__(self) -> str:
-        return "milora." + super().__repr__()
 
-
-def active_adapters_of(layer: LinearAdapter | BlockAdapter) -> list[str]:
+def active_adapters_of(layer: AdapterLayer) -> list[str]:
     """The adapters that act in a forward pass, in order; none where they are disabled."""
     if layer.disable_adapters:
         return []

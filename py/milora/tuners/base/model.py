@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from peft.config import PeftConfig
@@ -13,15 +14,25 @@ from torch import Tensor, nn
 from milora.errors import MiloraError
 from milora.routing.hooks import remove_hooks
 from milora.tuners.base.config import PlannedConfig, Site
-from milora.tuners.base.layer import BLOCK_ATTRIBUTE, BlockAdapter, LinearAdapter
+from milora.tuners.base.layer import BLOCK_ATTRIBUTE, AdapterLayer, BlockAdapter, LinearAdapter
 from milora.tuners.base.plan import check_plan
 from milora.tuners.names import check_adapter_name
+
+
+@dataclass(frozen=True)
+class Place:
+    """A planned site in a model: the module that is there (the base's, or our layer), its name and its parent."""
+
+    site: Site
+    target: nn.Module
+    target_name: str
+    parent: nn.Module
 
 
 class PlannedTuner(BaseTuner):
     """A tuner whose config plans every place.
 
-    Everything is made in :meth:`add_to_site`, because PEFT's hooks around an injection do not run for an adapter added
+    Everything is made in :meth:`add_at`, because PEFT's hooks around an injection do not run for an adapter added
     later; nothing lives on the tuner, because transformers' own adapter loading drops it.
     """
 
@@ -54,13 +65,16 @@ class PlannedTuner(BaseTuner):
         **kwargs: Any,
     ) -> None:
         assert isinstance(peft_config, PlannedConfig)
-        layer = self.layer_at(peft_config.sites[current_key], target, target_name, parent)
-        site = peft_config.sites[current_key]
-        layer.add_adapter(
-            adapter_name, peft_config, site, weight_of(target), inference_mode=peft_config.inference_mode
-        )
+        place = Place(peft_config.sites[current_key], target, target_name, parent)
+        self.add_at(place, peft_config, adapter_name)
 
-    def layer_at(self, site: Site, target: nn.Module, target_name: str, parent: nn.Module) -> Any:
+    def add_at(self, place: Place, config: Any, adapter: str) -> None:
+        """Puts an adapter at a place."""
+        layer = self.layer_at(place)
+        like = weight_of(place.target)
+        layer.add_adapter(adapter, config, place.site, like, inference_mode=config.inference_mode)
+
+    def layer_at(self, place: Place) -> AdapterLayer:
         """The method's layer at a place, made where it is missing."""
         raise NotImplementedError
 
@@ -87,14 +101,18 @@ class LinearTuner(PlannedTuner):
 
     layer_class: ClassVar[type[LinearAdapter]]
 
-    def layer_at(self, site: Site, target: nn.Module, target_name: str, parent: nn.Module) -> LinearAdapter:
+    def layer_at(self, place: Place) -> LinearAdapter:
         """Wraps the linear module, once."""
-        if isinstance(target, self.layer_class):
-            return target
-        layer = self.layer_class(target)
+        if isinstance(place.target, self.layer_class):
+            return place.target
+        layer = self.new_layer(place.target)
         layer.set_adapter(self.active_adapters)
-        self._replace_module(parent, target_name, layer, target)
+        self._replace_module(place.parent, place.target_name, layer, place.target)
         return layer
+
+    def new_layer(self, base_layer: nn.Module) -> LinearAdapter:
+        """The method's layer over a linear module."""
+        return self.layer_class(base_layer)
 
 
 class BlockTuner(PlannedTuner):
@@ -102,25 +120,19 @@ class BlockTuner(PlannedTuner):
 
     layer_class: ClassVar[type[BlockAdapter]]
 
-    def layer_at(self, site: Site, target: nn.Module, target_name: str, parent: nn.Module) -> BlockAdapter:
+    def layer_at(self, place: Place) -> BlockAdapter:
         """Gives the block its child, once."""
-        layer = getattr(target, BLOCK_ATTRIBUTE, None)
+        layer = getattr(place.target, BLOCK_ATTRIBUTE, None)
         if layer is None:
             layer = self.layer_class()
             layer.set_adapter(self.active_adapters)
-            layer.attach(self.model, self.model.get_submodule(site.layer), target, site)
-            setattr(target, BLOCK_ATTRIBUTE, layer)
+            layer.attach(self.model, self.model.get_submodule(place.site.layer), place.target, place.site)
+            setattr(place.target, BLOCK_ATTRIBUTE, layer)
         assert isinstance(layer, BlockAdapter)
         return layer
 
-    def _unload_and_optionally_merge(
-        self,
-        merge: bool = True,
-        progressbar: bool = False,
-        safe_merge: bool = False,
-        adapter_names: list[str] | None = None,
-    ) -> Any:
-        super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
+    def _unload_and_optionally_merge(self, *args: Any, **kwargs: Any) -> Any:
+        super()._unload_and_optionally_merge(*args, **kwargs)
         for module in list(self.model.modules()):
             layer = getattr(module, BLOCK_ATTRIBUTE, None)
             if isinstance(layer, BlockAdapter):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from milora.tuners.base import LinearAdapter, Site, new_parameter
+from milora.tuners.base import LinearAdapter, Site, new_parameter, trainable_dtype
 
 
 class BitfitLinear(LinearAdapter):
@@ -33,6 +33,6 @@ class BitfitLinear(LinearAdapter):
     def adapt(self, adapter: str, x: Tensor, output: Tensor) -> Tensor:
         """Adds the bias, in float32 before the one rounding, also where autocast would take the product in bf16."""
         vector, projection = self.milora_bitfit_vector[adapter], self.milora_bitfit_projection[adapter]
-        dtype = torch.promote_types(vector.dtype, torch.float32)
+        dtype = trainable_dtype(output.dtype)
         with torch.autocast(x.device.type, enabled=False):
             return output + vector.to(dtype) @ projection.to(dtype)

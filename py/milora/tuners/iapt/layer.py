@@ -19,7 +19,7 @@ from milora.routing.generation import wrap_generate
 from milora.routing.hooks import find_cache, refuse_reentrant_checkpointing
 from milora.routing.pooler import normalizing_scale, router_precision
 from milora.routing.rational import gelu_coefficients, rational
-from milora.tuners.base import PrefixBlock, Site, active_adapters_of, new_parameter
+from milora.tuners.base import PrefixBlock, Site, active_adapters_of, layer_index_of, new_parameter
 
 CACHE_ATTRIBUTE = "_milora_soft_tokens"
 """Soft tokens live on the KV cache, as routing decisions do: no state goes stale, deep copies and beams carry it."""
@@ -101,7 +101,7 @@ class IaptBlock(PrefixBlock):
         recompute = layer.training and bool(getattr(layer, "gradient_checkpointing", False))
         for adapter in adapters:
             kept = _kept(cache, adapter)
-            if cache is not None and self.context.is_filled(cache, layer_index(layer, self.layer_path)):
+            if cache is not None and self.context.is_filled(cache, layer_index_of(self.layer_path)):
                 self.made[adapter] = self._continued(adapter, kept, hidden_BTD.shape[0])
                 continue
             prompt_mask_BT = self.context.prompt_mask(hidden_BTD)
@@ -147,12 +147,6 @@ class IaptBlock(PrefixBlock):
                 "empty cache, with the whole prompt.",
             )
         return soft
-
-
-def layer_index(layer: nn.Module, path: str) -> int:
-    """The index by which KV caches know a layer: its attention's own, else the last number of its path."""
-    index = getattr(getattr(layer, "self_attn", None), "layer_idx", None)
-    return int(index) if index is not None else int(next(part for part in reversed(path.split(".")) if part.isdigit()))
 
 
 def _kept(cache: object | None, adapter: str) -> dict[str, Tensor]:

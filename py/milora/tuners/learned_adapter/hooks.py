@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from milora.errors import MiloraError
-from milora.tuners.base import MethodHooks
+from milora.tuners.base import MethodHooks, config_of
 from milora.tuners.learned_adapter.config import ARCHITECTURES, SKIP, LearnedAdapterConfig
 from milora.tuners.learned_adapter.layer import LearnedAdapterBlock
 
@@ -32,7 +32,7 @@ class LearnedAdapterHooks(MethodHooks):
         if all(name == SKIP for name in chosen.values()):
             least = _least_skipping(list(blocks.values()), adapter)
             chosen[least.adapter_sites[adapter][1].path] = least.best(adapter, may_skip=False)
-        config: LearnedAdapterConfig = getattr(model, "peft_config")[adapter]  # noqa: B009 - only a PeftModel has it
+        config: LearnedAdapterConfig = config_of(model, adapter)
         layers = [
             {
                 "path": layer["path"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from peft.config import PeftConfig
@@ -13,7 +12,7 @@ from milora.routing.context import install_context, remove_context
 from milora.routing.generation import unwrap_generate, wrap_generate
 from milora.routing.hooks import remove_hooks
 from milora.routing.override import RouterPlace
-from milora.tuners.base import PlannedTuner
+from milora.tuners.base import Place, PlannedTuner, layer_index_of
 from milora.tuners.milora.config import LayerPlan, MiloraConfig
 from milora.tuners.milora.layer import ExpertSettings, MiloraLinear
 from milora.tuners.milora.router import ROUTER_ATTRIBUTE, MiloraRouter, RouterSettings
@@ -27,36 +26,27 @@ class MiloraModel(PlannedTuner):
     merge_refusal = "which experts are active depends on the prompt"
     tuner_layer_cls = (MiloraLinear, MiloraRouter)  # pyright: ignore[reportAssignmentType]
 
-    def _create_and_replace(
-        self,
-        peft_config: PeftConfig,
-        adapter_name: str,
-        target: nn.Module,
-        target_name: str,
-        parent: nn.Module,
-        current_key: str,
-        parameter_name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        assert isinstance(peft_config, MiloraConfig)
-        layer_plan, index = _placed(peft_config)[current_key]
+    def add_at(self, place: Place, config: Any, adapter: str) -> None:
+        """Puts an expert at a place, and before the first one of a layer its router."""
+        assert isinstance(config, MiloraConfig)
+        layer_plan, index = _placed(config)[place.site.path]
         expert = layer_plan.experts[index]
-        router = self._router(peft_config, adapter_name, layer_plan, target)
-        if not isinstance(target, MiloraLinear):
-            module = MiloraLinear(target, router.decisions)
+        router = self._router(config, adapter, layer_plan, place.target)
+        if not isinstance(place.target, MiloraLinear):
+            module = MiloraLinear(place.target, router.decisions)
             module.set_adapter(self.active_adapters)
-            self._replace_module(parent, target_name, module, target)
+            self._replace_module(place.parent, place.target_name, module, place.target)
         else:
-            module = target
+            module = place.target
         settings = ExpertSettings(
             index=index,
             rank=expert.rank,
             alpha=float(expert.alpha),
-            dropout=peft_config.lora_dropout,
-            kind=peft_config.expert,
-            accumulate=peft_config.accumulate,
+            dropout=config.lora_dropout,
+            kind=config.expert,
+            accumulate=config.accumulate,
         )
-        module.update_layer(adapter_name, settings, peft_config.inference_mode)
+        module.update_layer(adapter, settings, config.inference_mode)
 
     def _router(
         self, config: MiloraConfig, adapter_name: str, layer_plan: LayerPlan, target: nn.Module
@@ -85,14 +75,8 @@ class MiloraModel(PlannedTuner):
             router.update_layer(adapter_name, settings, base.weight, config.inference_mode)
         return router
 
-    def _unload_and_optionally_merge(
-        self,
-        merge: bool = True,
-        progressbar: bool = False,
-        safe_merge: bool = False,
-        adapter_names: list[str] | None = None,
-    ) -> Any:
-        super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
+    def _unload_and_optionally_merge(self, *args: Any, **kwargs: Any) -> Any:
+        super()._unload_and_optionally_merge(*args, **kwargs)
         model = self.model
         for layer in list(model.modules()):
             router = getattr(layer, ROUTER_ATTRIBUTE, None)
@@ -102,12 +86,6 @@ class MiloraModel(PlannedTuner):
         remove_context(model)
         unwrap_generate(model)
         return model
-
-
-def layer_index_of(path: str) -> int:
-    """The index of a decoder layer, the last number in its path; KV caches count layers so."""
-    numbers = re.findall(r"(?:^|\.)(\d+)(?=\.|$)", path)
-    return int(numbers[-1]) if numbers else 0
 
 
 def _place(config: MiloraConfig, adapter: str, layer_plan: LayerPlan) -> RouterPlace:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from milora.routing.context import install_context, remove_context
-from milora.tuners.base import LinearTuner, Site
+from milora.tuners.base import LinearTuner
 from milora.tuners.moelora.layer import MoeloraLinear
 
 
@@ -20,14 +20,9 @@ class MoeloraModel(LinearTuner):
     layer_class = MoeloraLinear
     tuner_layer_cls = MoeloraLinear
 
-    def layer_at(self, site: Site, target: nn.Module, target_name: str, parent: nn.Module) -> MoeloraLinear:
-        """Wraps the linear module, once; the routers' balance is told through the model's routing context."""
-        if isinstance(target, MoeloraLinear):
-            return target
-        layer = MoeloraLinear(target, install_context(self.model))
-        layer.set_adapter(self.active_adapters)
-        self._replace_module(parent, target_name, layer, target)
-        return layer
+    def new_layer(self, base_layer: nn.Module) -> MoeloraLinear:
+        """The routers' balance is told through the model's routing context."""
+        return MoeloraLinear(base_layer, install_context(self.model))
 
     def _unload_and_optionally_merge(self, *args: Any, **kwargs: Any) -> Any:
         super()._unload_and_optionally_merge(*args, **kwargs)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from milora.errors import MiloraError
-from milora.tuners.base import FORMAT_VERSION, MethodHooks
+from milora.tuners.base import FORMAT_VERSION, MethodHooks, config_of
 from milora.tuners.ssp.budget import kept_candidates
 from milora.tuners.ssp.config import SspConfig
 from milora.tuners.ssp.layer import SspLinear
@@ -31,7 +31,7 @@ class SspHooks(MethodHooks):
         Raises:
             MiloraError: ``adapter/unsupported`` for an adapter whose search is over.
         """
-        config = getattr(model, "peft_config")[adapter]  # noqa: B009 - only a PeftModel declares it
+        config = config_of(model, adapter)
         assert isinstance(config, SspConfig)
         if config.budget is None:
             message = f"The search of adapter {adapter!r} is over: it has no budget any more."

@@ -28,13 +28,7 @@ class SspModel(LinearTuner):
         if peft_config.budget is not None:
             install_search(model)
 
-    def _unload_and_optionally_merge(
-        self,
-        merge: bool = True,
-        progressbar: bool = False,
-        safe_merge: bool = False,
-        adapter_names: list[str] | None = None,
-    ) -> Any:
-        super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
+    def _unload_and_optionally_merge(self, *args: Any, **kwargs: Any) -> Any:
+        super()._unload_and_optionally_merge(*args, **kwargs)
         remove_search(self.model)
         return self.model
