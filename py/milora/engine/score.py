@@ -1,21 +1,28 @@
-"""The log-likelihood of given continuations after their prompt."""
+"""The log-likelihood of given continuations after their prompt, each prompt computed once for all of its choices.
+
+Shapes: B prompts, T tokens of the longest prompt, C choices of all prompts, L choices of more than one token, A input
+tokens of the longest of them, N predicted tokens behind the first ones, V vocabulary.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from milora.data import Batch, Prompt, TextEncoder, TokenRow, collate, fit_row
+from milora.data import Prompt, TextEncoder, TokenRow, fit_row
 from milora.engine.adapters import ActiveModel
 from milora.engine.dora import cached_dora
 from milora.errors import MiloraError
-from milora.models import answer_logits
+from milora.models import logits_at
+from milora.routing.kept_rows import select_cache_rows
 
 OnStep = Callable[[int, int], None]
 
@@ -36,6 +43,18 @@ class ChoiceScore:
     tokens: int
 
 
+@dataclass(frozen=True)
+class _Question:
+    """A row's token ids."""
+
+    prompt_ids: tuple[int, ...]
+    choices: tuple[tuple[int, ...], ...]
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt_ids) + max(map(len, self.choices))
+
+
 @torch.no_grad()
 def score_choices(
     active: ActiveModel,
@@ -48,54 +67,154 @@ def score_choices(
 ) -> list[list[ChoiceScore]]:
     """Scores every choice of every row, in batches of similar length; routers see the prompt only.
 
+    Args:
+        active: The model.
+        encoder: Its tokenizer.
+        rows: What to score.
+        micro_batch: Choices that the model scores at once; a row's choices are never parted.
+        max_length: A prompt is cut at its start until its longest choice fits in; None: the model has no limit.
+        on_step: Told the choices scored and their number.
+
     Raises:
         MiloraError: ``input/invalid-spec`` for an empty choice, or one too long for the model's context;
             ``training/non-finite``.
     """
-    pairs = _token_rows(encoder, rows, max_length)
-    order = sorted(range(len(pairs)), key=lambda index: pairs[index].length)
-    device = next(active.model.parameters()).device
+    questions = _questions(encoder, rows, max_length)
+    order = sorted(range(len(questions)), key=lambda index: questions[index].length)
+    total = sum(len(question.choices) for question in questions)
     sums: list[tuple[list[int], Tensor]] = []
+    done = 0
     with cached_dora(active.model):
-        for begin in range(0, len(order), micro_batch):
-            on_step(begin, len(order))
-            chunk = order[begin : begin + micro_batch]
-            sums.append((chunk, _row_sums(active, collate([pairs[index] for index in chunk], encoder.pad_id, device))))
-    on_step(len(order), len(order))
-    scores = [0.0] * len(pairs)
+        for chunk in _chunks(order, questions, micro_batch):
+            on_step(done, total)
+            sums.append((chunk, _choice_sums(active, [questions[index] for index in chunk], encoder.pad_id)))
+            done += sum(len(questions[index].choices) for index in chunk)
+    on_step(total, total)
+    scores: dict[int, list[ChoiceScore]] = {}
     for chunk, values in sums:
-        for index, value in zip(chunk, values.tolist(), strict=True):
-            scores[index] = value
-    if not all(map(math.isfinite, scores)):
+        flat = iter(values.tolist())
+        for index in chunk:
+            scores[index] = [ChoiceScore(next(flat), len(ids)) for ids in questions[index].choices]
+    if not all(math.isfinite(choice.log_likelihood) for row in scores.values() for choice in row):
         message = "The log-likelihood of a choice is not finite: the adapter or the dtype overflows."
         raise MiloraError("training/non-finite", message, hint="Try dtype float32.")
-    flat = iter(zip(scores, pairs, strict=True))
-    return [
-        [ChoiceScore(score, len(pair.answer_ids)) for score, pair in (next(flat) for _ in row.choices)] for row in rows
-    ]
+    return [scores[index] for index in range(len(rows))]
 
 
-def _token_rows(encoder: TextEncoder, rows: Sequence[ScoringRow], max_length: int | None) -> list[TokenRow]:
+def _questions(encoder: TextEncoder, rows: Sequence[ScoringRow], max_length: int | None) -> list[_Question]:
     prompts = encoder.prompt_ids([row.prompt for row in rows])
     choices = iter(encoder.continuation_ids([choice for row in rows for choice in row.choices]))
-    pairs: list[TokenRow] = []
+    questions: list[_Question] = []
     for index, (row, prompt_ids) in enumerate(zip(rows, prompts, strict=True)):
-        for position in range(len(row.choices)):
-            answer_ids = next(choices)
-            longest = len(prompt_ids) + len(answer_ids) if max_length is None else max_length
-            pair = fit_row(prompt_ids, answer_ids, len(encoder.start_ids), longest)
-            if not pair.answer_ids:
-                fault = "longer than the model's context" if answer_ids else "empty"
+        ids = [tuple(next(choices)) for _ in row.choices]
+        fitted: list[TokenRow] = []
+        for position, choice_ids in enumerate(ids):
+            longest = len(prompt_ids) + len(choice_ids) if max_length is None else max_length
+            fitted.append(fit_row(prompt_ids, list(choice_ids), len(encoder.start_ids), longest))
+            if not fitted[-1].answer_ids:
+                fault = "longer than the model's context" if choice_ids else "empty"
                 path = f"rows[{index}].choices[{position}]"
                 raise MiloraError("input/invalid-spec", f"The choice at {path} is {fault}.", path=path)
-            pairs.append(pair)
-    return pairs
+        # Cut for the longest choice, so that all choices are compared after the same prompt.
+        prompt = min((row.prompt_ids for row in fitted), key=len)
+        questions.append(_Question(prompt, tuple(ids)))
+    return questions
 
 
-def _row_sums(active: ActiveModel, batch: Batch) -> Tensor:
+def _chunks(order: Sequence[int], questions: Sequence[_Question], most: int) -> list[list[int]]:
+    chunks: list[list[int]] = []
+    room = 0
+    for index in order:
+        size = len(questions[index].choices)
+        if size > room or not chunks:
+            chunks.append([])
+            room = most
+        chunks[-1].append(index)
+        room -= size
+    return chunks
+
+
+def _choice_sums(active: ActiveModel, questions: Sequence[_Question], pad_id: int) -> Tensor:
+    """The log-likelihoods of all choices, prompt by prompt, [C], float64 on the CPU."""
+    device = next(active.model.parameters()).device
+    prompts = _padded([question.prompt_ids for question in questions], pad_id, device, left=True)
+    choices = [ids for question in questions for ids in question.choices]
+    row_of_choice_C = torch.tensor(
+        [row for row, question in enumerate(questions) for _ in question.choices], device=device
+    )
+    first_logits_BV, cache = _prompt_logits(active, prompts)
+    first_ids_C = torch.tensor([ids[0] for ids in choices], device=device)
+    sums_C = functional.log_softmax(first_logits_BV, dim=-1)[row_of_choice_C, first_ids_C].cpu().double()
+    longer = [index for index, ids in enumerate(choices) if len(ids) > 1]
+    if longer:
+        rows_L = row_of_choice_C[torch.tensor(longer, device=device)]
+        select_cache_rows(cache, rows_L)
+        rest = _rest_sums(active, _select(prompts, rows_L), [choices[index] for index in longer], pad_id, cache)
+        sums_C.index_add_(0, torch.tensor(longer), rest)
+    return sums_C
+
+
+@dataclass(frozen=True)
+class _Padded:
+    """Token ids, [rows, length], and 1 at each token that is no padding."""
+
+    ids: Tensor
+    mask: Tensor
+
+
+def _padded(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device, *, left: bool) -> _Padded:
+    width = max(map(len, rows))
+
+    def filled(row: Sequence[int], fill: int) -> list[int]:
+        padding = [fill] * (width - len(row))
+        return [*padding, *row] if left else [*row, *padding]
+
+    ids = torch.tensor([filled(row, pad_id) for row in rows], device=device)
+    mask = torch.tensor([filled([1] * len(row), 0) for row in rows], device=device)
+    return _Padded(ids, mask)
+
+
+def _select(padded: _Padded, rows: Tensor) -> _Padded:
+    return _Padded(padded.ids[rows], padded.mask[rows])
+
+
+def _prompt_logits(active: ActiveModel, prompts: _Padded) -> tuple[Tensor, Any]:
+    """Logits of each prompt's next token, [B, V], and the KV cache that the prompts leave."""
+    rows, width = prompts.ids.shape
+    last_B = torch.arange(rows, device=prompts.ids.device) * width + width - 1
+    inputs = {"input_ids": prompts.ids, "attention_mask": prompts.mask}
+    positions_BT = prompts.mask.cumsum(dim=1) - 1
     context = active.context
-    with context.prompt(batch.prompt_mask) if context is not None else contextlib.nullcontext():
-        logits = answer_logits(active.model, batch)
-    token_losses = functional.cross_entropy(logits, batch.targets, reduction="none").cpu().double()
-    sums = torch.zeros(batch.input_ids.shape[0], dtype=torch.float64)
-    return sums.index_add(0, batch.row_of_target.cpu(), -token_losses)
+    with context.prompt(prompts.mask != 0) if context is not None else contextlib.nullcontext():
+        return logits_at(active.model, last_B, **inputs, **_positions(active.model, positions_BT), use_cache=True)
+
+
+def _rest_sums(
+    active: ActiveModel, prompts: _Padded, choices: Sequence[Sequence[int]], pad_id: int, cache: Any
+) -> Tensor:
+    """The log-likelihoods of all tokens but each choice's first, [L], behind prompts that the KV cache holds."""
+    device = prompts.ids.device
+    inputs = _padded([ids[:-1] for ids in choices], pad_id, device, left=False)
+    targets_LA = _padded([ids[1:] for ids in choices], pad_id, device, left=False).ids
+    predicted_N = inputs.mask.flatten().nonzero().squeeze(1)
+    positions_LA = prompts.mask.sum(dim=1, keepdim=True) + torch.arange(inputs.ids.shape[1], device=device)
+    logits_NV, _ = logits_at(
+        active.model,
+        predicted_N,
+        input_ids=inputs.ids,
+        attention_mask=torch.cat([prompts.mask, inputs.mask], dim=1),
+        **_positions(active.model, positions_LA),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    losses_N = functional.cross_entropy(logits_NV, targets_LA.flatten()[predicted_N], reduction="none")
+    row_of_N = predicted_N // inputs.ids.shape[1]
+    return torch.zeros(len(choices), dtype=torch.float64).index_add_(0, row_of_N.cpu(), -losses_N.cpu().double())
+
+
+def _positions(model: nn.Module, positions: Tensor) -> dict[str, Tensor]:
+    """Position ids, for models that take them."""
+    get_base = getattr(model, "get_base_model", None)
+    base: Any = get_base() if get_base is not None else model
+    takes = "position_ids" in inspect.signature(base.forward).parameters
+    return {"position_ids": positions.clamp(min=0)} if takes else {}

@@ -1,6 +1,6 @@
 """Models of transformers: found, described, opened, and asked for logits."""
 
-from milora.models.answer_head import answer_logits, decoder_of, run_decoder
+from milora.models.answer_head import answer_logits, decoder_of, logits_at, run_decoder
 from milora.models.atomic_folder import atomic_folder
 from milora.models.describe import LayerDescription, LinearDescription, ModelDescription, describe
 from milora.models.open import OpenedModel, open_model, seed_everything
@@ -21,6 +21,7 @@ __all__ = [
     "choose_placement",
     "decoder_of",
     "describe",
+    "logits_at",
     "open_model",
     "resolve_source",
     "run_decoder",

@@ -20,10 +20,19 @@ def answer_logits(model: nn.Module, batch: Batch) -> Tensor:
     The states of the answer positions are picked between the decoder and the model's own head, so whatever the head
     does (scaling, soft-capping) is done, at these positions only.
     """
-    with _keep_positions(decoder_of(model), batch.positions):
-        output = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
+    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    return logits_at(model, batch.positions, **inputs, use_cache=False)[0]
+
+
+def logits_at(model: nn.Module, positions: Tensor, **inputs: Any) -> tuple[Tensor, Any]:
+    """Logits at the flat ``positions`` of [rows, length], [positions, vocabulary], and the KV cache (None: not used).
+
+    They are float32 (float64 of a float64 model).
+    """
+    with _keep_positions(decoder_of(model), positions):
+        output = model(**inputs)
     logits = output.logits[0]
-    return logits if logits.dtype == torch.float64 else logits.float()
+    return (logits if logits.dtype == torch.float64 else logits.float()), getattr(output, "past_key_values", None)
 
 
 def run_decoder(model: nn.Module, batch: Batch) -> None:

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-CACHE_ATTRIBUTE = "_milora_decisions"
-"""The decision lives on the KV cache: no state goes stale, deep copies and beams carry it."""
+from milora.routing.kept_rows import keep_rows, kept_rows
 
 
 @dataclass
@@ -37,6 +36,11 @@ class PromptDecision:
         self.gates[layer] = gates
         self.chosen = None
 
+    def select_rows(self, rows: Tensor) -> None:
+        """Becomes the decision of ``rows``, indices that may repeat, [new rows]."""
+        self.gates = {layer: gates.index_select(0, rows.to(gates.device)) for layer, gates in self.gates.items()}
+        self.chosen = None
+
     def layer(self, layer: int) -> LayerDecision:
         """A layer's decision for decoding; the first call reads all layers to the host at once."""
         if self.chosen is None:
@@ -61,13 +65,9 @@ def stack_experts(tensors: list[Tensor]) -> Tensor:
 
 def cached_decision(cache: object, adapter: str) -> PromptDecision | None:
     """The adapter's decision on a KV cache, or None."""
-    return getattr(cache, CACHE_ATTRIBUTE, {}).get(adapter)
+    return kept_rows(cache, PromptDecision, adapter)
 
 
 def keep_decision(cache: object, adapter: str) -> PromptDecision:
     """The adapter's decision on a KV cache, made empty where there is none."""
-    decisions: dict[str, PromptDecision] | None = getattr(cache, CACHE_ATTRIBUTE, None)
-    if decisions is None:
-        decisions = {}
-        setattr(cache, CACHE_ATTRIBUTE, decisions)
-    return decisions.setdefault(adapter, PromptDecision())
+    return keep_rows(cache, PromptDecision, adapter, PromptDecision)

@@ -17,12 +17,10 @@ from milora.errors import MiloraError
 from milora.routing.context import RoutingContext, install_context
 from milora.routing.generation import wrap_generate
 from milora.routing.hooks import find_cache, refuse_reentrant_checkpointing
+from milora.routing.kept_rows import keep_rows
 from milora.routing.pooler import normalizing_scale, router_precision
 from milora.routing.rational import gelu_coefficients, rational
 from milora.tuners.base import PrefixBlock, Site, active_adapters_of, layer_index_of, new_parameter
-
-CACHE_ATTRIBUTE = "_milora_soft_tokens"
-"""Soft tokens live on the KV cache, as routing decisions do: no state goes stale, deep copies and beams carry it."""
 
 
 class SoftTokens(dict[str, Tensor]):
@@ -30,6 +28,15 @@ class SoftTokens(dict[str, Tensor]):
 
     def __reduce__(self) -> tuple[type[SoftTokens], tuple[()]]:
         return (SoftTokens, ())
+
+
+class KeptSoftTokens(dict[str, Tensor]):
+    """The soft tokens of a KV cache's prompts, [B, P, D], by layer path; on the cache, as routing decisions are."""
+
+    def select_rows(self, rows: Tensor) -> None:
+        """Becomes the soft tokens of ``rows``, indices that may repeat, [new rows]."""
+        for path, soft_BPD in self.items():
+            self[path] = soft_BPD.index_select(0, rows.to(soft_BPD.device))
 
 
 class IaptBlock(PrefixBlock):
@@ -149,12 +156,6 @@ class IaptBlock(PrefixBlock):
         return soft
 
 
-def _kept(cache: object | None, adapter: str) -> dict[str, Tensor]:
-    """The adapter's soft tokens on a KV cache, by layer path; an empty dictionary of its own without a cache."""
-    if cache is None:
-        return {}
-    by_adapter: dict[str, dict[str, Tensor]] | None = getattr(cache, CACHE_ATTRIBUTE, None)
-    if by_adapter is None:
-        by_adapter = {}
-        setattr(cache, CACHE_ATTRIBUTE, by_adapter)
-    return by_adapter.setdefault(adapter, {})
+def _kept(cache: object | None, adapter: str) -> KeptSoftTokens:
+    """The adapter's soft tokens on a KV cache; none, kept nowhere, without a cache."""
+    return KeptSoftTokens() if cache is None else keep_rows(cache, KeptSoftTokens, adapter, KeptSoftTokens)
