@@ -1,17 +1,33 @@
-import type { Rendered, Task } from "../tasks/task.js";
+import type { OpInput } from "../backend/backend.js";
+import type { Asked, Rendered, Task } from "../tasks/task.js";
 
 /** What was asked and what the model wrote in one turn. */
 export interface Turn {
   readonly prompt: string;
   readonly output: string;
+  /** The prompt lost its start, where the model's context had no room for it. */
+  readonly truncated?: true | undefined;
 }
 
 interface Conversation {
-  readonly chat: boolean;
   readonly example: unknown;
   readonly turns: readonly Turn[];
   /** What is asked next; undefined at the end. */
-  readonly next: string | undefined;
+  readonly next: Asked | undefined;
+}
+
+/** What a model is asked, in the fields of an operation: a prompt, or the messages of a chat. */
+export const askedFields = ({
+  prompt,
+  chat = false,
+  messages,
+}: Asked): Pick<OpInput<"generate">["requests"][number], "prompt" | "chat" | "messages"> =>
+  messages === undefined ? { prompt, chat } : { messages: [...messages] };
+
+/** What the model wrote; `truncated`: its prompt was cut at its start. */
+export interface Written {
+  readonly text: string;
+  readonly truncated?: boolean | undefined;
 }
 
 /**
@@ -22,27 +38,25 @@ export const generateTurns = async (options: {
   readonly task: Task;
   readonly template: string;
   readonly items: readonly { readonly example: unknown; readonly rendered: Rendered }[];
-  readonly write: (
-    prompts: readonly { readonly prompt: string; readonly chat: boolean }[],
-  ) => Promise<readonly string[]>;
+  readonly write: (asked: readonly Asked[]) => Promise<readonly Written[]>;
 }): Promise<readonly (readonly Turn[])[]> => {
   const { task, template, items, write } = options;
-  let conversations: readonly Conversation[] = items.map(({ example, rendered: { prompt, chat = false } }) => ({
+  let conversations: readonly Conversation[] = items.map(({ example, rendered }) => ({
     example,
-    chat,
     turns: [],
-    next: prompt,
+    next: rendered,
   }));
   for (;;) {
-    const asked = conversations.flatMap(({ next, chat }) => (next === undefined ? [] : [{ prompt: next, chat }]));
+    const asked = conversations.flatMap(({ next }) => (next === undefined ? [] : [next]));
     if (asked.length === 0) return conversations.map(({ turns }) => turns);
     const outputs = [...(await write(asked))];
     conversations = conversations.flatMap((conversation) => {
-      const { next: prompt, example } = conversation;
-      if (prompt === undefined) return [conversation];
-      const output = outputs.shift();
-      if (output === undefined) return [];
-      const turns = [...conversation.turns, { prompt, output }];
+      const { next, example } = conversation;
+      if (next === undefined) return [conversation];
+      const written = outputs.shift();
+      if (written === undefined) return [];
+      const { text: output, truncated = false } = written;
+      const turns = [...conversation.turns, { prompt: next.prompt, output, ...(truncated ? { truncated } : {}) }];
       const texts = turns.map((turn) => turn.output);
       return [{ ...conversation, turns, next: task.nextPrompt?.(example, template, texts) }];
     });

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from milora.errors import MiloraError
@@ -116,9 +117,14 @@ class TextEncoder:
                 hint='Use the format "plain", or an instruction-tuned checkpoint.',
             )
         conversation: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in messages]
-        text = self.tokenizer.apply_chat_template(
-            conversation, tokenize=False, add_generation_prompt=generation_prompt
-        )
+        try:
+            text = self.tokenizer.apply_chat_template(
+                conversation, tokenize=False, add_generation_prompt=generation_prompt
+            )
+        except TemplateError as error:
+            roles = ", ".join(role for role, _ in messages)
+            message = f"The checkpoint's chat template refuses a chat of the roles {roles}: {error}"
+            raise MiloraError("input/invalid-spec", message, path="messages", found=roles) from error
         assert isinstance(text, str)
         return text
 

@@ -1,0 +1,92 @@
+import type { Judgement } from "./plan.js";
+
+export interface Prices {
+  /** Prices of a million tokens, in any one currency. */
+  readonly priceIn?: number | undefined;
+  readonly priceOut?: number | undefined;
+}
+
+/** What judgements will cost, before any is asked for. */
+export interface CostEstimate {
+  readonly requests: number;
+  /** About; retries are not counted. */
+  readonly inputTokens: number;
+  /** At most. */
+  readonly outputTokens: number;
+  /** At most, in the prices' currency; null without prices. */
+  readonly money: number | null;
+}
+
+/** What judgements did cost, as the endpoint counted it. */
+export interface Spending {
+  readonly requests: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly money: number | null;
+}
+
+const bytesPerToken = 4;
+/** Of a message's frame. */
+const tokensPerMessage = 8;
+
+/** About how many tokens a prompt has: English text has some four bytes a token. */
+export const estimatedTokens = (prompt: string): number =>
+  Math.ceil(Buffer.byteLength(prompt) / bytesPerToken) + tokensPerMessage;
+
+/** The price of tokens; null without both prices. */
+export const moneyOf = ({ priceIn, priceOut }: Prices, input: number, output: number): number | null =>
+  priceIn === undefined || priceOut === undefined ? null : (input * priceIn + output * priceOut) / 1e6;
+
+export const estimateCost = (judgements: readonly Judgement[], mostTokens: number, prices: Prices): CostEstimate => {
+  const inputTokens = judgements.reduce((total, { prompt }) => total + estimatedTokens(prompt), 0);
+  const outputTokens = judgements.length * mostTokens;
+  return {
+    requests: judgements.length,
+    inputTokens,
+    outputTokens,
+    money: moneyOf(prices, inputTokens, outputTokens),
+  };
+};
+
+/** The estimate in one line. */
+export const estimateText = ({ requests, inputTokens, outputTokens, money }: CostEstimate): string =>
+  `${requests} requests, about ${inputTokens} input tokens, at most ${outputTokens} output tokens` +
+  (money === null ? "; no prices given" : `, at most ${money.toFixed(money < 1 ? 4 : 2)} in the prices' currency`);
+
+/** What one judgement cost. */
+export interface Cost {
+  readonly requests: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+}
+
+/** Holds spending under a budget: a request is sent only where the worst that it may cost still fits. */
+export interface Ledger {
+  /** Whether the worst cost fits beside what was spent and what is under way; it is then set aside. */
+  readonly reserve: (worst: Cost) => boolean;
+  /** Turns what was set aside into what it cost. */
+  readonly settle: (worst: Cost, cost: Cost) => void;
+  readonly spent: () => Spending;
+}
+
+export const createLedger = (prices: Prices, budget = Number.POSITIVE_INFINITY): Ledger => {
+  const priced = ({ inputTokens, outputTokens }: Cost): number => moneyOf(prices, inputTokens, outputTokens) ?? 0;
+  let reserved = 0;
+  let spent: Cost = { requests: 0, inputTokens: 0, outputTokens: 0 };
+  return {
+    reserve: (worst) => {
+      if (priced(spent) + reserved + priced(worst) > budget) return false;
+      reserved += priced(worst);
+      return true;
+    },
+    settle: (worst, cost) => {
+      reserved -= priced(worst);
+      spent = {
+        requests: spent.requests + cost.requests,
+        inputTokens: spent.inputTokens + cost.inputTokens,
+        outputTokens: spent.outputTokens + cost.outputTokens,
+      };
+    },
+    spent: () => ({ ...spent, money: moneyOf(prices, spent.inputTokens, spent.outputTokens) }),
+  };
+};
