@@ -27,11 +27,15 @@ const instructionRow = z.object({
 });
 
 export type ChatMessage = z.output<typeof chatMessage>;
-export interface PlainRow {
+interface SourcedRow {
+  /** The source of a mix that the row is from. */
+  readonly source?: string | undefined;
+}
+export interface PlainRow extends SourcedRow {
   readonly prompt: string;
   readonly answer: string;
 }
-export interface ChatRow {
+export interface ChatRow extends SourcedRow {
   readonly messages: readonly ChatMessage[];
 }
 export type Row = PlainRow | ChatRow;

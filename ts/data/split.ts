@@ -1,6 +1,9 @@
 import { MiloraError } from "../errors.js";
 import { mixSeed, shuffled } from "../util/random.js";
 
+/** The parts that a data set has or is cut into. */
+export type SplitName = "train" | "dev" | "test";
+
 export interface Split<Item> {
   readonly train: readonly Item[];
   readonly dev: readonly Item[];

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { alpacaPrompt } from "../data/alpaca-prompt.js";
 import { filled, readTaskRows, taskFile } from "./data-files.js";
+import { type HubFiles, hubRows, linesFile } from "./hub-source.js";
 import { checkSplit, type LoadOptions, type Rendered, type Task } from "./task.js";
 
 export interface AlpacaExample {
@@ -12,6 +13,7 @@ export interface AlpacaExample {
 /** The names that its releases have: Stanford's, the cleaned one, LLaMA-Factory's samples. */
 const names = [
   "train.json",
+  "train.jsonl",
   "alpaca_data.json",
   "alpaca_data_cleaned.json",
   "alpaca_en_demo.json",
@@ -23,6 +25,14 @@ const row = z.object({
   instruction: filled("the instruction's text"),
   input: z.string({ error: "text" }).default(""),
   output: filled("the answer's text"),
+});
+
+const hubTrain: HubFiles = hubRows({
+  split: "train",
+  fields: z.object({ instruction: filled("the instruction's text"), input: z.string(), output: z.string() }),
+  // A few of Stanford's rows have no answer to learn.
+  map: (of) => ({ row: of.output.trim() === "" ? null : of }),
+  files: linesFile("alpaca/train.jsonl"),
 });
 
 const load = async ({ split, dir }: LoadOptions): Promise<readonly AlpacaExample[]> => {
@@ -41,6 +51,11 @@ export const alpaca: Task<AlpacaExample> = {
   version: 1,
   license: "CC BY-NC 4.0 (Stanford's rows), Apache-2.0 (LLaMA-Factory's)",
   origin: "Alpaca (Taori et al., 2023) in its own JSON",
+  hub: {
+    id: "tatsu-lab/alpaca",
+    revision: "dce01c9b08f87459cf36a430d809084718273017",
+    splits: { train: [hubTrain] },
+  },
   templates: ["alpaca"],
   splits: ["train"],
   scorers: [],

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { alpacaPrompt } from "../data/alpaca-prompt.js";
 import { statedAnswer } from "./choice-task.js";
 import { filled, readTaskRows, rowByFields, taskFile } from "./data-files.js";
+import { type HubFiles, hubRows, linesFile } from "./hub-source.js";
 import { letterContinuations, letteredPrompt, letters, readStatedLetter } from "./lettered.js";
 import { splitAtMarkers } from "./llm-adapters-choices.js";
 import { reasonedTarget } from "./rationale.js";
@@ -19,13 +20,14 @@ export interface AquaExample {
 
 const hint = "Take AQuA's own train.json, dev.json and test.json (https://github.com/google-deepmind/AQuA).";
 
-const optionPattern = /^(?<letter>[A-E])\)\s*(?<text>[^]*\S)\s*$/;
+const optionPattern = /^(?<letter>[A-E])\)(?<text>[^]*)$/;
 const optionForm = '"A)…" to "E)…" in order, none empty';
 
 const choicesOf = (options: readonly string[]): readonly string[] | undefined => {
   const matches = options.map((option) => optionPattern.exec(option)?.groups);
   const inOrder = matches.every((match, index) => match?.["letter"] === letters[index]);
-  return inOrder ? matches.map((match) => match?.["text"] ?? "") : undefined;
+  const texts = matches.map((match) => match?.["text"]?.trim() ?? "");
+  return inOrder && !texts.includes("") ? texts : undefined;
 };
 
 const checkedAnswer = (
@@ -89,6 +91,20 @@ const load = async ({ split, dir }: LoadOptions): Promise<readonly AquaExample[]
     row,
   );
 };
+
+const hubSplit = (split: string, file: string): HubFiles =>
+  hubRows({
+    config: "raw",
+    split,
+    fields: z.object({
+      question: filled("the question's text"),
+      options: z.array(z.string(), { error: optionForm }),
+      rationale: z.string(),
+      correct: z.string({ error: "A to E" }),
+    }),
+    map: (of) => ({ row: of }),
+    files: linesFile(file),
+  });
 
 const labelsOf = ({ choices }: AquaExample): readonly string[] => letters.slice(0, choices.length);
 
@@ -169,6 +185,15 @@ export const aqua: Task<AquaExample> = {
   version: 1,
   license: "Apache-2.0",
   origin: "AQuA-RAT (Ling et al., arXiv 1705.04146) in its own JSON lines",
+  hub: {
+    id: "deepmind/aqua_rat",
+    revision: "33301c6a050c96af81f63cad5562cb5363e88971",
+    splits: {
+      train: [hubSplit("train", "aqua/train.jsonl")],
+      dev: [hubSplit("validation", "aqua/dev.jsonl")],
+      test: [hubSplit("test", "aqua/test.jsonl")],
+    },
+  },
   templates: Object.keys(templates),
   splits: ["train", "dev", "test"],
   scorers: ["generate", "label", "loglik"],

@@ -3,6 +3,7 @@ import { checkedRows } from "../data/read-rows.js";
 import { parsed } from "../data/row.js";
 import { MiloraError } from "../errors.js";
 import { filled, findTaskFile, readTaskText, taskFile, type TaskFileOptions } from "./data-files.js";
+import { type HubFiles, hubRows } from "./hub-source.js";
 import { readBoolean } from "./readers/boolean.js";
 import { readChoice } from "./readers/choice.js";
 import { readLetter } from "./readers/letter.js";
@@ -129,6 +130,34 @@ const load = async ({ split, dir }: LoadOptions): Promise<readonly BbhExample[]>
   return (await Promise.all(bbhTaskNames.map(async (name) => await loadTask(name, dir)))).flat();
 };
 
+const hubExamples = (task: string): HubFiles =>
+  hubRows({
+    config: task,
+    split: "test",
+    fields: z.object({ input: filled("the question's text"), target: filled("the answer's text") }),
+    map: (of) => ({ row: of }),
+    files: (examples) => ({ [`bbh/${task}.json`]: `${JSON.stringify({ examples })}\n` }),
+  });
+
+const numShots = 3;
+const opening = "A: Let's think step by step.";
+const shotsForm = `${numShots} worked examples, each with "${opening}"`;
+
+/** The authors' prompts: the data set of the examples has none. */
+const hubShots: HubFiles = hubRows({
+  config: "few_shot_prompts",
+  split: "few_shot_prompts",
+  elsewhere: { id: "Joschka/big_bench_hard", revision: "76eaa8c29ad448752cd44201a1246618e2454cac" },
+  fields: z.object({
+    dataset_name: z.string(),
+    chain_of_thought_prompt: z
+      .string()
+      .refine((text) => text.split(opening).length === numShots + 1, { error: shotsForm }),
+  }),
+  map: ({ dataset_name: task, chain_of_thought_prompt: shots }) => ({ row: { task, shots } }),
+  files: (rows) => Object.fromEntries(rows.map(({ task, shots }) => [`bbh/cot-prompts/${task}.txt`, `${shots}\n`])),
+});
+
 const render = ({ input, target, shots }: BbhExample): Rendered => ({
   prompt: `${shots}\n\nQ: ${input}\nA: Let's think step by step.\n`,
   answer: `So the answer is ${target}.`,
@@ -187,10 +216,15 @@ export const bbh: Task<BbhExample> = {
   version: 1,
   license: "MIT",
   origin: "BIG-Bench Hard (Suzgun et al., arXiv 2210.09261) in its own JSON files and prompts",
+  hub: {
+    id: "SaylorTwift/bbh",
+    revision: "main",
+    splits: { test: [...bbhTaskNames.map(hubExamples), hubShots] },
+  },
   templates: ["chain-of-thought"],
   splits: ["test"],
   scorers: ["generate"],
-  shots: { "chain-of-thought": 3 },
+  shots: { "chain-of-thought": numShots },
   // The mean over the 6511 rows; a result takes that of its own rows.
   chance: 0.2624,
   labels: [],

@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { MiloraError } from "../errors.js";
 import { filled, readTaskRows, rowByFields, taskFile } from "./data-files.js";
+import { type HubFiles, hubRows, linesFile } from "./hub-source.js";
 import { checkSplit, type LoadOptions } from "./task.js";
-import { type YesNoExample, yesNoTask } from "./yes-no-task.js";
+import { withoutQuestionMarks, type YesNoExample, yesNoTask } from "./yes-no-task.js";
 
 const hint =
   'Take BoolQ\'s own train.jsonl and dev.jsonl, lines of {"question", "passage", "answer"} ' +
@@ -16,7 +17,7 @@ const ownRow = z
     answer: z.union([z.boolean(), z.enum(["true", "false"])], { error: "true or false" }),
   })
   .transform(({ question, passage, answer }): YesNoExample => ({
-    question: question.trim().replace(/\s*\?+$/, ""),
+    question: withoutQuestionMarks(question.trim()),
     passage: passage.trim(),
     answer: String(answer) === "true" ? "true" : "false",
   }));
@@ -55,12 +56,32 @@ const load = async ({ split, dir }: LoadOptions): Promise<readonly YesNoExample[
   );
 };
 
+const hubSplit = (split: string, file: string): HubFiles =>
+  hubRows({
+    split,
+    fields: z.object({
+      question: filled("the question's text"),
+      passage: filled("the passage's text"),
+      answer: z.boolean({ error: "true or false" }),
+    }),
+    map: (of) => ({ row: of }),
+    files: linesFile(file),
+  });
+
 /** BoolQ with its passages: reading comprehension, in lm-evaluation-harness's form. */
 export const boolqPassage = yesNoTask({
   name: "boolq-passage",
   version: 1,
   license: "CC BY-SA 3.0",
   origin: "BoolQ (Clark et al., arXiv 1905.10044) in its own JSON lines; its test rows are BoolQ's dev rows",
+  hub: {
+    id: "google/boolq",
+    revision: "35b264d03638db9f4ce671b711558bf7ff0f80d5",
+    splits: {
+      train: [hubSplit("train", "boolq-passage/train.jsonl")],
+      test: [hubSplit("validation", "boolq-passage/test.jsonl")],
+    },
+  },
   splits,
   load,
   passage: true,

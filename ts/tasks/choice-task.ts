@@ -1,4 +1,5 @@
 import { alpacaPrompt } from "../data/alpaca-prompt.js";
+import type { HubSource } from "./hub-source.js";
 import { letterContinuations, letteredPrompt, letters, readStatedLetter } from "./lettered.js";
 import { type ChoiceExample, type ChoiceWord, loadChoiceExamples } from "./llm-adapters-choices.js";
 import { readChoiceText } from "./readers/choice-text.js";
@@ -74,6 +75,7 @@ export interface ChoiceTaskOptions {
   /** What the data calls a choice; `answer` by default. */
   readonly word?: ChoiceWord | undefined;
   readonly chance?: number | undefined;
+  readonly hub?: HubSource | undefined;
 }
 
 /**
@@ -81,7 +83,7 @@ export interface ChoiceTaskOptions {
  * `choice-label` (LLM-Adapters' form: "the correct answer is answer2") and `letter` (lettered choices → the letter).
  */
 export const choiceTask = (options: ChoiceTaskOptions): Task<ChoiceExample> => {
-  const { name, version, license, origin, word = "answer", chance = 0.25 } = options;
+  const { name, version, license, origin, word = "answer", chance = 0.25, hub } = options;
   const labels = labelsOf(word);
   const render = (example: ChoiceExample, template: string): Rendered =>
     (templates[template] ?? choiceText)(example, labels.slice(0, example.choices.length));
@@ -90,6 +92,7 @@ export const choiceTask = (options: ChoiceTaskOptions): Task<ChoiceExample> => {
     version,
     license,
     origin,
+    hub,
     templates: Object.keys(templates),
     splits: ["train", "test"],
     scorers: ["generate", "label", "loglik"],

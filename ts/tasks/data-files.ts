@@ -79,9 +79,12 @@ const firstBadLine = (bytes: Buffer): number => {
   return line;
 };
 
-/** A file's text. Errors: `input/missing-file`; `data/bad-row` with the line where it is not UTF-8. */
-export const readTaskText = async (file: string): Promise<string> => {
-  const text = await readTextFile(file, "the task's data");
+/**
+ * A file's text. `what` names it in errors.
+ * Errors: `input/missing-file`; `data/bad-row` with the line where it is not UTF-8.
+ */
+export const readTaskText = async (file: string, what = "the task's data"): Promise<string> => {
+  const text = await readTextFile(file, what);
   // Decoding turns bad bytes into this character; a text that really holds it is passed by the second look.
   if (!text.includes("\uFFFD")) return text;
   const bytes = await readFile(file);

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { alpacaPrompt } from "../data/alpaca-prompt.js";
 import { MiloraError } from "../errors.js";
 import { filled, findTaskFile, readTaskRows, rowByFields, taskFile } from "./data-files.js";
+import { type HubFiles, hubRows, linesFile } from "./hub-source.js";
 import { reasonedTarget } from "./rationale.js";
 import { compatNumber } from "./readers/compat.js";
 import { readNumber } from "./readers/number.js";
@@ -68,6 +69,17 @@ const load = async ({ split, dir }: LoadOptions): Promise<readonly Gsm8kExample[
   return problems.map((of) => ({ ...of, shots }));
 };
 
+const hubSplit = (split: string, file: string): HubFiles =>
+  hubRows({
+    config: "main",
+    split,
+    fields: z.object({ question: filled("the question's text"), answer: filled("the solution's text") }),
+    map: (of) => ({ row: of }),
+    files: linesFile(file),
+  });
+
+const hubTrain = hubSplit("train", "gsm8k/train.jsonl");
+
 const target = ({ rationale, answer }: Problem): string =>
   reasonedTarget({ rationale, answer, statement: `#### ${answer}`, read: readNumber });
 
@@ -129,6 +141,12 @@ export const gsm8k: Task<Gsm8kExample> = {
   version: 1,
   license: "MIT",
   origin: "GSM8K (Cobbe et al., arXiv 2110.14168) in its own JSON lines",
+  hub: {
+    id: "openai/gsm8k",
+    revision: "740312add88f781978c0658806c59bc2815b9866",
+    // The test rows' five-shot prompts show training rows.
+    splits: { train: [hubTrain], test: [hubSplit("test", "gsm8k/test.jsonl"), hubTrain] },
+  },
   templates: Object.keys(templates),
   splits: ["train", "test"],
   scorers: ["generate"],

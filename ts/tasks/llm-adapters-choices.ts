@@ -37,9 +37,23 @@ export const splitAtMarkers = (text: string, markers: readonly string[]): readon
   return starts.map((start, index) => text.slice(start.text, starts[index + 1]?.marker).trim());
 };
 
+// One line break, not several: a run of them would be tried from each of its places.
+/** An instruction as LLM-Adapters writes it. */
+export const choiceInstruction = (options: {
+  readonly word: ChoiceWord;
+  readonly question: string;
+  readonly choices: readonly string[];
+}): string => {
+  const { word, question, choices } = options;
+  const listed = choices.map((choice, index) => `${markerOf(word, index + 1)} ${choice}`);
+  const format = choices.map((_, index) => `${word}${index + 1}`).join("/");
+  const shown = listed.join(word === "solution" ? "\n\n" : " ");
+  return `${openingOf(word)} ${question}\n\n${shown}\n\nAnswer format: ${format}`;
+};
+
 const formatLines = {
-  answer: /\n+Answer format: (?<labels>answer1(?:\/answer\d)*)\s*$/,
-  solution: /\n+Answer format: (?<labels>solution1(?:\/solution\d)*)\s*$/,
+  answer: /\nAnswer format: (?<labels>answer1(?:\/answer\d)*)\s*$/,
+  solution: /\nAnswer format: (?<labels>solution1(?:\/solution\d)*)\s*$/,
 } as const;
 
 /** Question and choices of an instruction; undefined where it is not in LLM-Adapters' form or one of them is empty. */
@@ -80,7 +94,7 @@ const exampleSchema = (word: ChoiceWord): z.ZodType<ChoiceExample> => {
 };
 
 /**
- * Reads `<dir>/<task>/<split>.json`. Errors: `input/missing-file`; `data/bad-row`, after all rows were checked;
+ * Reads `<dir>/<task>/<split>.json`, or `.jsonl`. Errors: `input/missing-file`; `data/bad-row`, after all rows were checked;
  * `data/empty`.
  */
 export const loadChoiceExamples = async (options: {
@@ -89,6 +103,11 @@ export const loadChoiceExamples = async (options: {
   readonly load: LoadOptions;
 }): Promise<readonly ChoiceExample[]> => {
   const { task, word, load } = options;
-  const file = await taskFile({ task, dir: load.dir, names: [`${load.split}.json`], hint: llmAdaptersHint });
+  const file = await taskFile({
+    task,
+    dir: load.dir,
+    names: [`${load.split}.json`, `${load.split}.jsonl`],
+    hint: llmAdaptersHint,
+  });
   return await readTaskRows(file, exampleSchema(word));
 };

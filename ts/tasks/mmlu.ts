@@ -4,7 +4,8 @@ import { checkedRows } from "../data/read-rows.js";
 import type { RawRow } from "../data/raw-rows.js";
 import { parsed } from "../data/row.js";
 import { MiloraError } from "../errors.js";
-import { findTaskFile, readTaskText, taskFile, type TaskFileOptions } from "./data-files.js";
+import { filled, findTaskFile, readTaskText, taskFile, type TaskFileOptions } from "./data-files.js";
+import { type HubFiles, hubRows } from "./hub-source.js";
 import { letterContinuations, letteredPrompt, letters, readStatedLetter } from "./lettered.js";
 import { mmluSubjects, type MmluSubject } from "./mmlu-subjects.js";
 import { readChoiceText } from "./readers/choice-text.js";
@@ -93,6 +94,36 @@ const load = async ({ split, dir }: LoadOptions): Promise<readonly MmluExample[]
   return (await Promise.all(mmluSubjects.map(async (subject) => await loadSubject(subject, dir)))).flat();
 };
 
+const csvField = (text: string): string => `"${text.replaceAll('"', '""')}"`;
+
+const hubSplit = (split: "dev" | "test"): HubFiles =>
+  hubRows({
+    config: "all",
+    split,
+    fields: z.object({
+      question: filled("the question's text"),
+      subject: z.enum(
+        mmluSubjects.map(({ subject }) => subject),
+        { error: "one of MMLU's subjects" },
+      ),
+      choices: z.array(filled("a choice's text")).length(numChoices, { error: `${numChoices} choices` }),
+      answer: z
+        .int({ error: "0 to 3" })
+        .min(0, { error: "0 to 3" })
+        .max(numChoices - 1, { error: "0 to 3" }),
+    }),
+    map: ({ question, subject, choices, answer }) => ({
+      row: { subject, line: [question, ...choices, known[answer] ?? ""].map(csvField).join(",") },
+    }),
+    files: (rows) =>
+      Object.fromEntries(
+        mmluSubjects.flatMap(({ subject }) => {
+          const lines = rows.filter((of) => of.subject === subject).map(({ line }) => `${line}\n`);
+          return lines.length === 0 ? [] : [[`mmlu/${split}/${subject}_${split}.csv`, lines.join("")]];
+        }),
+      ),
+  });
+
 const heading = (subject: string): string =>
   `The following are multiple choice questions (with answers) about ${subject.replaceAll("_", " ")}.\n\n`;
 
@@ -159,6 +190,11 @@ export const mmlu: Task<MmluExample> = {
   version: 1,
   license: "MIT",
   origin: "MMLU (Hendrycks et al., arXiv 2009.03300) in its own CSV files",
+  hub: {
+    id: "cais/mmlu",
+    revision: "c30699e8356da336a370243923dbaf21066bb9fe",
+    splits: { test: [hubSplit("test"), hubSplit("dev")] },
+  },
   templates: Object.keys(templates),
   splits: ["test"],
   scorers: ["generate", "label", "loglik"],

@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
-import type { PlainRow } from "../data/row.js";
+import type { ChatMessage, PlainRow } from "../data/row.js";
+import type { SplitName } from "../data/split.js";
 import { MiloraError } from "../errors.js";
 import { unknownNameMessage } from "../util/did-you-mean.js";
+import type { HubSource } from "./hub-source.js";
 import type { ReaderName } from "./readers/reader.js";
 
-export type SplitName = "train" | "dev" | "test";
+export type { SplitName };
 
 /**
  * `generate`: the model writes, a reader reads the stated answer. `label`: the likeliest label, such as a letter,
@@ -22,16 +24,32 @@ export interface LoadOptions {
   readonly seed?: number | undefined;
 }
 
-/** An example as the model sees it. Prompt and answer are tokenised apart and joined. */
-export interface Rendered {
+/** What a model is asked. */
+export interface Asked {
   readonly prompt: string;
+  /** Puts the prompt into the checkpoint's chat template as one user message. */
+  readonly chat?: boolean | undefined;
+  /** The whole chat for the chat template, where it is longer; `prompt` is then its newest user message alone. */
+  readonly messages?: readonly ChatMessage[] | undefined;
+}
+
+/** An example as the model sees it. Prompt and answer are tokenised apart and joined. */
+export interface Rendered extends Asked {
   readonly answer: string;
   /** Continuations to compare, as they follow the prompt, with their leading space. */
   readonly choices?: readonly string[] | undefined;
   /** The answer that each of `choices` stands for. */
   readonly choiceLabels?: readonly string[] | undefined;
-  /** Puts the prompt into the checkpoint's chat template as one user message. */
-  readonly chat?: boolean | undefined;
+}
+
+/** What a judge is told of an example beside the model's answers. */
+export interface JudgeMaterial {
+  readonly question: number;
+  readonly category: string;
+  /** What the user says in each turn. */
+  readonly turns: readonly string[];
+  /** Right answers, a turn each, where there are any. */
+  readonly references: readonly string[];
 }
 
 export interface Reading {
@@ -57,6 +75,8 @@ export interface Task<Example = unknown> {
   readonly version: number;
   readonly license: string;
   readonly origin: string;
+  /** Where its rows are on the hub, for machines that have none of its files. */
+  readonly hub?: HubSource | undefined;
   /** Names of the templates, the default one first. */
   readonly templates: readonly string[];
   readonly splits: readonly SplitName[];
@@ -86,8 +106,10 @@ export interface Task<Example = unknown> {
   chanceOf?(example: Example): number;
   /** The parts that results are broken down by, such as `{ subjects: "anatomy", categories: "other" }`. */
   groupsOf?(example: Example): Readonly<Record<string, string>>;
-  /** The prompt of the next turn after the outputs so far; undefined after the last turn. */
-  nextPrompt?(example: Example, template: string, outputs: readonly string[]): string | undefined;
+  /** What is asked after the outputs so far; undefined after the last turn. */
+  nextPrompt?(example: Example, template: string, outputs: readonly string[]): Asked | undefined;
+  /** What a judge is told; only for a task whose metric is `judged`. */
+  judgeMaterial?(example: Example): JudgeMaterial;
   /** The template's text with placeholders; its hash names the template in a result. */
   templateSource(template: string): string;
 }

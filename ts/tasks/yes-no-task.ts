@@ -5,6 +5,13 @@ import { readBoolean } from "./readers/boolean.js";
 import { compatBoolean } from "./readers/compat.js";
 import type { ReadOptions, Rendered, Task } from "./task.js";
 
+/** A question without the marks at its end; what stands before them is looked at once, however long it is. */
+export const withoutQuestionMarks = (question: string): string => {
+  let end = question.length;
+  while (question.charAt(end - 1) === "?") end -= 1;
+  return end === question.length ? question : question.slice(0, end).trimEnd();
+};
+
 /** A question that yes or no answers, with the passage it is about where it is asked with one. */
 export interface YesNoExample {
   /** Without its question mark. */
@@ -61,7 +68,7 @@ const readOutput = (output: string, { reader, template }: ReadOptions): string |
 
 /** All of a yes-or-no task but its rows. */
 export const yesNoTask = (
-  options: Pick<Task<YesNoExample>, "name" | "version" | "license" | "origin" | "splits" | "load"> & {
+  options: Pick<Task<YesNoExample>, "name" | "version" | "license" | "origin" | "hub" | "splits" | "load"> & {
     readonly passage: boolean;
   },
 ): Task<YesNoExample> => {

@@ -1,5 +1,7 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { MiloraError } from "../../../ts/errors.js";
+import { readerNames } from "../../../ts/tasks/readers/reader.js";
 import { listTasks, taskByName } from "../../../ts/tasks/registry.js";
 import type { SplitName } from "../../../ts/tasks/task.js";
 import { dataFolder, madeUpData } from "../../support/made-up-tasks.js";
@@ -141,6 +143,53 @@ describe("bytes and sizes", () => {
       expect(`${prompt}${answer}`.length).toBeGreaterThan(99_000);
     }
     expect(performance.now() - startedAt).toBeLessThan(2000);
+  });
+});
+
+describe("100 kB of one thing", () => {
+  const pieces = [
+    " ",
+    "\n",
+    "\n ",
+    "\t",
+    "?",
+    " ?",
+    "a ",
+    "1,",
+    "(A) ",
+    "A) ",
+    "#### ",
+    "Answer1: ",
+    "\nAnswer format: ",
+  ];
+  const forms = (text: string) =>
+    [
+      ["arc-easy", { "arc-easy/test.json": [choice(`Answer1: a${text} Answer2: b`, "answer1")] }],
+      ["arc-easy", { "arc-easy/test.json": [{ instruction: `Please choose ${text}`, answer: "answer1" }] }],
+      ["piqa", { "piqa/test.json": [solution(`Solution1: a${text}\n\nSolution2: b`, "solution1")] }],
+      ["boolq", { "boolq/test.json": [{ ...boolean("true"), instruction: boolean().instruction.replace("it", text) }] }],
+      ["boolq", { "boolq/test.json": [{ ...boolean("true"), instruction: boolean().instruction.replace("it?", `${text}x`) }] }],
+      ["boolq-passage", { "boolq-passage/test.jsonl": lines({ question: `a${text}b`, passage: text, answer: true }) }],
+      ["aqua", { "aqua/test.jsonl": lines(algebra([`A)${text}`, `B)${text}x`], "A")) }],
+      ["aqua", { "aqua/test.json": [{ instruction: `q${text}Answer Choices: (A) 1${text}(B) 2`, answer: "A" }] }],
+      ["gsm8k", { "gsm8k/test.jsonl": lines({ question: `a${text}`, answer: `${text}#### 2${text}` }) }],
+      ["bbh", bbhFolder("snarks", { input: `a${text}\nOptions:\n(A) a\n(B) b`, target: "(A)" })],
+    ] as const; // prettier-ignore
+
+  test.each(pieces)("%j is read or refused in little time, by every task and both readers", async (piece) => {
+    const text = piece.repeat(Math.ceil(100_000 / piece.length));
+    for (const [name, files] of forms(text)) {
+      const task = taskByName(name);
+      const dir = await dataFolder(files);
+      const startedAt = performance.now();
+      const rows = await task.load({ dir, split: "test" }).catch((error: unknown) => {
+        if (MiloraError.isInstance(error) && error.code === "data/bad-row") return [];
+        throw error;
+      });
+      for (const row of rows) for (const reader of readerNames) task.read(text, row, reader);
+      // What grows with the square of the length takes ten seconds.
+      expect([name, performance.now() - startedAt < 3000]).toEqual([name, true]);
+    }
   });
 });
 

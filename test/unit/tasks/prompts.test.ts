@@ -21,7 +21,10 @@ const shownRow = ({ prompt, answer, choices = [], choiceLabels = [] }: Rendered)
 
 const secondTurn = (task: Task, example: unknown, template: string): readonly string[] => {
   const next = task.nextPrompt?.(example, template, ["(the first answer)"]);
-  return next === undefined ? [] : [`second turn ⟦${next}⟧`];
+  if (next === undefined) return [];
+  const { prompt, messages } = next;
+  const said = messages?.map(({ role, content }) => `second turn, ${role} ⟦${content}⟧`);
+  return said ?? [`second turn ⟦${prompt}⟧`];
 };
 
 /** BBH has a row for each of its tasks, as each has a prompt of its own. */

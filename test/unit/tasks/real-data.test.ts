@@ -12,7 +12,10 @@ import { rejectionOf } from "../../support/thrown.js";
 
 const letters = ["A", "B", "C", "D", "E"];
 
-/** Rows of ../shared/data/aqua/test.jsonl whose rationale states no letter: they end in a calculation. */
+/**
+ * Rows of ../shared/data/aqua/test.jsonl, from 0, whose rationale states no letter: nine end in a result ("= 400",
+ * "33 seconds"), 103 in "ANSWER: 3", 196 in a sentence without one.
+ */
 const withoutLetter = [43, 50, 70, 87, 99, 103, 130, 171, 184, 186, 196];
 
 const load = async (name: string, split: SplitName = "test") =>
