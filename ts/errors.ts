@@ -10,6 +10,9 @@ export const errorCodes = [
   "input/missing-file",
   "data/bad-row",
   "data/empty",
+  "data/not-found",
+  "data/unreachable",
+  "data/unreadable",
   "model/not-found",
   "model/unreadable",
   "model/unsupported",
@@ -31,6 +34,8 @@ export const errorCodes = [
   "run/disk",
   "training/non-finite",
   "memory/exhausted",
+  "judge/unusable",
+  "judge/unreachable",
   "cancelled",
   "internal",
 ] as const;
@@ -140,6 +145,8 @@ const inputCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "input/missing-file",
   "data/bad-row",
   "data/empty",
+  "data/not-found",
+  "data/unreadable",
   "model/not-found",
   "model/unreadable",
   "model/unsupported",
@@ -150,6 +157,7 @@ const inputCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "adapter/unsupported",
   "run/exists",
   "run/not-resumable",
+  "judge/unusable",
 ]);
 
 /** The exit code of a program that ends with this error: 2 wrong input, 130 interrupted, 1 anything else. */

@@ -20,8 +20,23 @@ export {
   type ErrorCode,
   type ErrorDetails,
 } from "./errors.js";
+export type { HubRecord } from "./data/hub.js";
 export type { EvaluationResult } from "./evaluate/result.js";
+export { judge, type JudgeHooks, type Judging } from "./evaluate/judge/judge.js";
+export type { CostEstimate } from "./evaluate/judge/cost.js";
+export type { JudgeOptionsInput as JudgeOptions } from "./evaluate/judge/options.js";
+export type { ResultRecord } from "./runs/result-record.js";
+export { compareResults, type ComparableResult, type ResultComparison } from "./report/compare-results.js";
+export { compareResultFiles } from "./client/offline.js";
 export type { GeneratedText } from "./generate/generate-texts.js";
+export type {
+  EngineOptions,
+  SamplingOptions,
+  StreamedText,
+  StreamRequest,
+  TextEngine,
+  TextStream,
+} from "./generate/text-engine.js";
 export type { ModelGraph } from "./graph/model-graph.js";
 export type { ParameterCount } from "./graph/parameter-count.js";
 export type { TrainEvent } from "./runs/events.js";
@@ -29,8 +44,10 @@ export type { Method, MethodInput } from "./spec/method.js";
 export type { RunSpec, RunSpecInput } from "./spec/run.js";
 export { defineTask } from "./tasks/define-task.js";
 export type { Task } from "./tasks/task.js";
-export type { TrainResult, TrainRun } from "./train/run-handle.js";
+export type { DecideHook, TrainDecision, TrainResult, TrainRun } from "./train/run-handle.js";
 export type { Batch } from "./train/batches.js";
+export type { TrainEstimate } from "./train/dry-run.js";
 export type { DevLoss } from "./train/dev-loss.js";
 export type { TrainerPhase } from "./train/phases.js";
-export type { StepFigures, Trainer } from "./train/trainer.js";
+export type { StepFigures } from "./train/step-figures.js";
+export type { Trainer } from "./train/trainer.js";

@@ -8,6 +8,9 @@ ERROR_CODES: tuple[str, ...] = (
     "input/missing-file",
     "data/bad-row",
     "data/empty",
+    "data/not-found",
+    "data/unreachable",
+    "data/unreadable",
     "model/not-found",
     "model/unreadable",
     "model/unsupported",
@@ -29,6 +32,8 @@ ERROR_CODES: tuple[str, ...] = (
     "run/disk",
     "training/non-finite",
     "memory/exhausted",
+    "judge/unusable",
+    "judge/unreachable",
     "cancelled",
     "internal",
 )

@@ -101,6 +101,15 @@ export const createFakeBooks = (before: (name: string) => void) => {
       books.move("activationStep", input);
       return {};
     },
+    // Rows computed at once change no numbers.
+    setMicroBatch: () => {
+      books.inTraining("setMicroBatch");
+      return {};
+    },
+    trialStep: () => {
+      books.inTraining("trialStep");
+      return { usedBytes: 1000, freeBytes: 1_000_000 };
+    },
     pruneCandidates: () => {
       const left = Math.max(1, books.candidates - 1);
       books.move("pruneCandidates", {}, { candidates: left });

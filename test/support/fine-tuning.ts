@@ -2,10 +2,11 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Backend } from "../../ts/backend/backend.js";
 import { resolveGraph } from "../../ts/graph/model-graph.js";
+import type { Hub } from "../../ts/data/hub.js";
 import type { TrainEvent } from "../../ts/runs/events.js";
 import { runSchema, type RunSpec } from "../../ts/spec/run.js";
 import { fineTune } from "../../ts/train/fine-tune.js";
-import { startRun, type TrainRun } from "../../ts/train/run-handle.js";
+import { startRun, type DecideHook, type TrainRun } from "../../ts/train/run-handle.js";
 import { llamaDescription } from "./graphs.js";
 import { temporaryFolder } from "./temporary-folder.js";
 
@@ -31,17 +32,24 @@ export const startFineTuning = ({
   spec,
   out,
   resume = false,
+  allow,
   onEvent,
+  decide,
+  hub,
 }: {
   readonly backend: Backend;
   readonly spec: RunSpec;
   readonly out: string;
   readonly resume?: boolean;
+  readonly allow?: readonly string[];
   readonly onEvent?: (event: TrainEvent, run: TrainRun) => void;
+  readonly decide?: DecideHook;
+  readonly hub?: Hub;
 }): TrainRun => {
-  const work = { backend, graph: smallGraph, spec, out, resume, session };
+  const work = { backend, graph: smallGraph, spec, out, resume, allow, session, hub };
   const run: TrainRun = startRun((control) => fineTune({ ...work, control }), {
     onEvent: (event) => onEvent?.(event, run),
+    decide,
   });
   return run;
 };

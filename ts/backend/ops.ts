@@ -1,14 +1,13 @@
 import { z } from "zod";
+import { benchOps } from "./bench-ops.js";
+import { engineOps } from "./engine-ops.js";
+import { adapterName, adapterOrNull, asked, count } from "./fields.js";
 
 /**
  * The operations of the Python side: name → schemas of input and output.
  * Rows of a loaded data set are named by their index; losses are in nats; "answer tokens" include the end token.
  */
 
-const count = z.int().nonnegative();
-const adapterName = z.string().min(1);
-/** `null` means: the base model, no adapter. */
-const adapterOrNull = adapterName.nullable().default(null);
 const rowIndices = z.array(count).min(1);
 
 /** How often each expert came first, and how often it was chosen: counts, `[layer][expert]`, over `prompts` prompts. */
@@ -55,6 +54,8 @@ const generated = z.object({
     .object({ experts: z.array(z.array(z.string())), gates: z.array(z.array(z.number())) })
     .nullable()
     .default(null),
+  /** The prompt was cut at its start, with `cutPrompts`. */
+  truncated: z.boolean().optional(),
 });
 
 const stepFigures = z.object({
@@ -94,6 +95,8 @@ export const ops = {
       device: z.string().default("auto"),
       dtype: z.enum(["auto", "float32", "bfloat16", "float16"]).default("auto"),
       attention: z.enum(["auto", "eager", "sdpa"]).default("auto"),
+      /** The frozen linear modules in 4 or 8 bits, by bitsandbytes. */
+      quantization: z.enum(["none", "nf4", "int8"]).default("none"),
       seed: count.default(0),
     }),
     output: z.object({
@@ -136,6 +139,25 @@ export const ops = {
     input: z.object({ object: z.string(), file: z.string() }),
     output: z.object({ rows: count }),
   },
+  fetchHubRows: {
+    /** Columns of one split of a data set on the hub, written to a JSONL file; needs the Python package `datasets`. */
+    input: z.object({
+      id: z.string().min(1),
+      /** null: the data set's default. */
+      config: z.string().nullable().default(null),
+      split: z.string().min(1),
+      revision: z.string().min(1).default("main"),
+      columns: z.array(z.string()).min(1),
+      file: z.string(),
+    }),
+    output: z.object({
+      rows: count,
+      /** The commit that `revision` is; null where an offline cache does not tell. */
+      commit: z.string().nullable(),
+      /** The version of `datasets`. */
+      datasets: z.string(),
+    }),
+  },
   attachAdapter: {
     input: z.object({
       adapter: adapterName,
@@ -162,7 +184,13 @@ export const ops = {
       adapter: adapterName,
       /** Rows computed at once; a step's gradient is the same for any value. */
       microBatch: count.min(1).default(16),
+      /** Computes each layer twice in place of keeping what backward needs of it. */
+      gradientCheckpointing: z.boolean().default(false),
+      /** LoRA+: the rate of LoRA's B matrices over that of all else. */
+      loraPlusRatio: z.number().positive().default(1),
       weightDecay: z.number().nonnegative().default(0),
+      /** `matrices`: parameters with one dimension do not decay. */
+      weightDecayOn: z.enum(["all", "matrices"]).default("all"),
       betas: z.tuple([z.number(), z.number()]).default([0.9, 0.999]),
       epsilon: z.number().positive().default(1e-8),
       maxGradientNorm: z.number().positive().nullable().default(1),
@@ -171,6 +199,18 @@ export const ops = {
       seed: count.default(0),
     }),
     output: z.object({ weights: count, activation: count }),
+  },
+  /** How many rows are computed at once from now on. */
+  setMicroBatch: { input: z.object({ rows: z.int().min(1) }), output: z.object({}) },
+  /** The gradients of rows, all at once, thrown away: what memory does a step of so many rows take? */
+  trialStep: {
+    input: z.object({ data: z.string(), rows: rowIndices }),
+    output: z.object({
+      /** The most that the step took above what was in use before it. */
+      usedBytes: count,
+      /** What is free for a step now; null where the system does not say. */
+      freeBytes: count.nullable(),
+    }),
   },
   /** One AdamW step on Ω (all that trains but the activations' coefficients); returns at once on a GPU. */
   weightsStep: {
@@ -225,9 +265,7 @@ export const ops = {
         .array(
           z.object({
             adapter: adapterOrNull,
-            prompt: z.string(),
-            /** Puts the prompt into the checkpoint's chat template as one user message. */
-            chat: z.boolean().default(false),
+            ...asked,
             /** Fewer active experts than the adapter was trained with; null = its own k. */
             topK: count.min(1).nullable().default(null),
             /** Experts that may not be active. */
@@ -242,6 +280,8 @@ export const ops = {
       maxNewTokens: count.min(1).default(128),
       beams: count.min(1).default(1),
       explain: z.boolean().default(false),
+      /** A prompt that leaves no room for the new tokens in the model's context is cut at its start, not refused. */
+      cutPrompts: z.boolean().default(false),
     }),
     output: z.object({ outputs: z.array(generated) }),
   },
@@ -249,7 +289,7 @@ export const ops = {
   routePrompts: {
     input: z.object({
       adapter: adapterName,
-      requests: z.array(z.object({ prompt: z.string(), chat: z.boolean().default(false) })).min(1),
+      requests: z.array(z.object(asked)).min(1),
       microBatch: count.min(1).default(32),
     }),
     output: routingCounts,
@@ -277,14 +317,16 @@ export const ops = {
   /** Log-likelihood of each continuation after its prompt. */
   scoreChoices: {
     input: z.object({
-      rows: z
-        .array(z.object({ prompt: z.string(), chat: z.boolean().default(false), choices: z.array(z.string()).min(1) }))
-        .min(1),
+      rows: z.array(z.object({ ...asked, choices: z.array(z.string()).min(1) })).min(1),
       adapter: adapterOrNull,
-      microBatch: count.min(1).default(32),
+      microBatch: count.min(1).default(128),
     }),
     output: z.object({
       scores: z.array(z.array(z.object({ logLikelihood: z.number(), tokens: count }))),
+      /** Rows whose prompt was cut at its start, so that the longest choice fits in the model's context. */
+      truncated: z.array(count).optional(),
     }),
   },
+  ...engineOps,
+  ...benchOps,
 } as const;

@@ -17,7 +17,12 @@ const interruptSignal = (): AbortSignal => {
 };
 
 /** A command: it checks its own options; what it returns is the exit code, 0 by default. */
-type Action = (context: CommandContext, options: object, argument: string) => Promise<number | void>;
+type Action = (
+  context: CommandContext,
+  options: object,
+  argument: string,
+  others: readonly string[],
+) => Promise<number | void>;
 
 /** Runs a command's module, loaded only now, so that `--help` costs nothing. */
 const run =
@@ -28,7 +33,7 @@ const run =
     const options = command.opts();
     const action = await load();
     const context = { json: options["json"] === true, signal: interruptSignal() };
-    process.exitCode = (await action(context, options, command.args[0] ?? "")) ?? 0;
+    process.exitCode = (await action(context, options, command.args[0] ?? "", command.args.slice(1))) ?? 0;
   };
 
 const withJson = (command: Command): Command => command.option("--json", "print one JSON document on stdout");
@@ -61,6 +66,8 @@ const registerTraining = (program: Command): void => {
   withJson(program.command("train <spec>").description("fine-tune by a spec: JSON, YAML, or a .ts file"))
     .option("--out <dir>", "the run's folder; runs/run-<time> by default")
     .option("--resume", "go on from the newest checkpoint in --out")
+    .option("--allow <field>", "with --resume: a field of the spec that may differ (repeatable)", collect)
+    .option("--dry-run", "parameters, memory, steps and time by a trial of two steps; trains nothing")
     .option("--set <path=value>", "a field of the spec, such as train.epochs=2 (repeatable)", collect)
     .action(run(async () => (await import("./commands/train.js")).train));
   withJson(
@@ -78,9 +85,13 @@ const registerUse = (program: Command): void => {
     .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
     .requiredOption("--tasks <a,b>", "tasks, separated by commas")
     .option("--adapter <dir>", "an adapter's folder")
-    .option("--data <dir>", "the folder that holds one folder a task")
+    .option("--data <dir>", "the folder that holds one folder a task; what it lacks is fetched from the hub")
+    .option("--hub <id>", "take the rows from this data set on the hub, of the tasks' own form")
+    .option("--hub-config <name>", "take the rows from this config of the data set")
+    .option("--hub-revision <name>", "take the rows from this branch, tag or commit of the data set")
     .option("--scorer <name>", "generate, label or loglik", "generate")
     .option("--template <name>", "one of the task's templates")
+    .option("--reader <name>", "robust or compat", "robust")
     .option("--beams <n>", "beams of the search", number, 1)
     .option("--limit <n>", "only the first n rows", number)
     .option("--max-new-tokens <n>", "the longest answer", number)
@@ -110,6 +121,39 @@ const registerUse = (program: Command): void => {
     .action(run(async () => (await import("./commands/tasks.js")).tasks));
 };
 
+const registerComparison = (program: Command): void => {
+  withJson(
+    program
+      .command("compare <first> <second>")
+      .description("compare two results on the same rows: files of eval --outputs, or run folders"),
+  )
+    .option("--tasks <a,b>", "only these tasks")
+    .action(run(async () => (await import("./commands/compare.js")).compare));
+};
+
+const registerJudging = (program: Command): void => {
+  withJson(
+    program
+      .command("judge <results...>")
+      .description("have saved answers of mt-bench rated by a model: files of eval --outputs, or run folders"),
+  )
+    .requiredOption("--endpoint <url>", "an OpenAI-compatible endpoint, such as http://localhost:8000/v1")
+    .requiredOption("--judge-model <name>", "the judge's name at the endpoint")
+    .option("--mode <name>", "single (an answer at a time; the default) or pairwise (every two methods, both orders)")
+    .option("--judgements <n>", "judgements of the same answers; 1 by default", number)
+    .option("--api-key-env <name>", "the environment variable that holds the key; none is sent without it")
+    .option("--set <field=value>", "a field of the requests, such as temperature=1 (repeatable; null: none)", collect)
+    .option("--concurrency <n>", "requests at once; 4 by default", number)
+    .option("--retries <n>", "attempts after a failed first; 5 by default", number)
+    .option("--timeout <seconds>", "until an attempt counts as failed; 120 by default", number)
+    .option("--price-in <price>", "of a million input tokens", number)
+    .option("--price-out <price>", "of a million output tokens", number)
+    .option("--budget <amount>", "spend no more than this; needs the prices", number)
+    .option("--out <file>", "the file of reviews; the figures lie beside it")
+    .option("--yes", "spend what it costs without being asked")
+    .action(run(async () => (await import("./commands/judge.js")).judgeCommand));
+};
+
 const registerUpcycling = (program: Command): void => {
   withJson(
     program.command("import <lora>").description("make a MiLoRA adapter of a PEFT LoRA adapter, with new routers"),
@@ -125,10 +169,29 @@ const registerUpcycling = (program: Command): void => {
     .action(run(async () => (await import("./commands/export.js")).exportCommand));
 };
 
+const registerBenches = (program: Command): void => {
+  const bench = program
+    .command("bench")
+    .description("measure this machine: each figure beside what it is compared with");
+  withJson(bench.command("train").description("training steps, against transformers' Trainer with PEFT's LoRA"))
+    .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
+    .option("--methods <a,b>", "methods, separated by commas", "lora,milora")
+    .option("--tokens <a,b>", "tokens of a row, separated by commas", "133,32")
+    .option("--rounds <n>", "measured steps of each engine", number, 5)
+    .option("--batch <n>", "rows of a step", number, 16)
+    .option("--curve <n>", "also compare the losses of so many steps in float32", number)
+    .option("--device <name>", "auto, cpu, cuda, mps", "auto")
+    .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto")
+    .action(run(async () => (await import("./commands/bench-train.js")).benchTrain));
+};
+
 /** Every command of the program; each one's own module is loaded only when it runs. */
 export const registerCommands = (program: Command): void => {
   registerEnvironment(program);
   registerTraining(program);
   registerUse(program);
+  registerComparison(program);
+  registerJudging(program);
   registerUpcycling(program);
+  registerBenches(program);
 };

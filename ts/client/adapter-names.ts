@@ -36,6 +36,11 @@ export class AdapterNames {
     if (inner !== null) await this.#backend.call("unloadAdapter", { adapter: inner });
   }
 
+  /** The folder that a name was loaded from; what is no name is a folder itself. */
+  folder(name: string | undefined): string | undefined {
+    return name === undefined ? undefined : (this.#loaded.get(name)?.folder ?? name);
+  }
+
   /** The inner name; null for the base model (no name). */
   inner(name: string | undefined): string | null {
     if (name === undefined) return null;

@@ -1,6 +1,9 @@
 import type { GenerateTextsOptions, TextRequest } from "../generate/generate-texts.js";
 import type { TrainEvent } from "../runs/events.js";
+import type { HubChoice } from "../spec/data.js";
+import type { ReaderName } from "../tasks/readers/reader.js";
 import type { Scorer, Task } from "../tasks/task.js";
+import type { DecideHook } from "../train/run-handle.js";
 
 /** How a run is watched, stopped and resumed. */
 export interface TrainOptions {
@@ -8,11 +11,15 @@ export interface TrainOptions {
   readonly out?: string | undefined;
   /** Goes on from the newest whole checkpoint in `out`. */
   readonly resume?: boolean | undefined;
+  /** Fields of the spec that may differ from the run that is resumed, such as `train.maxSteps`. */
+  readonly allow?: readonly string[] | undefined;
   /** An abort ends the run after the step in progress, saved. */
   readonly signal?: AbortSignal | undefined;
   /** Draws a progress line on stderr; where stderr is a terminal by default. */
   readonly progress?: boolean | undefined;
   readonly onEvent?: ((event: TrainEvent) => void) | undefined;
+  /** Looks at each step and each evaluation and decides: stop, save, change the rate. The loop waits for it. */
+  readonly decide?: DecideHook | undefined;
 }
 
 export interface EvaluateOptions {
@@ -20,9 +27,14 @@ export interface EvaluateOptions {
   readonly adapter?: string | undefined;
   /** Names of built-in tasks, or tasks of your own. */
   readonly tasks: readonly (string | Task)[];
+  /** Folder that holds one folder a task; what it lacks is fetched from the hub. */
   readonly dir?: string | undefined;
+  /** Takes the rows from the hub, whatever `dir` holds; what it leaves out is each task's own source. */
+  readonly hub?: HubChoice | undefined;
   readonly template?: string | undefined;
   readonly scorer?: Scorer | undefined;
+  /** How answers are read from what the model wrote: `robust` by default, `compat` as LLM-Adapters does. */
+  readonly reader?: ReaderName | undefined;
   readonly beams?: number | undefined;
   readonly limit?: number | undefined;
   readonly batchSize?: number | undefined;

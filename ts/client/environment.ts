@@ -9,7 +9,10 @@ export const describeSetupProgress = ({ stage, message, elapsedSeconds }: Enviro
 
 /** The versions that the Python in use has, and its devices; starts Python. */
 export const inspectBackend = async () => {
-  const session = createModelSession({ model: "none", device: "auto", dtype: "auto", attention: "auto", seed: 0 }, {});
+  const session = createModelSession(
+    { model: "none", device: "auto", dtype: "auto", attention: "auto", quantization: "none", seed: 0 },
+    {},
+  );
   try {
     return await (await session.backend()).call("hello", {});
   } finally {

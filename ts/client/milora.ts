@@ -2,9 +2,11 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { z } from "zod";
+import type { LossCurves, TrainBenchRow } from "../bench/train.js";
 import { evaluate } from "../evaluate/evaluate.js";
 import type { EvaluationResult } from "../evaluate/result.js";
 import { generateTexts, type GeneratedText } from "../generate/generate-texts.js";
+import type { EngineOptions, TextEngine } from "../generate/text-engine.js";
 import type { ModelGraph } from "../graph/model-graph.js";
 import type { ParameterCount } from "../graph/parameter-count.js";
 import { resolveMethod } from "../methods/registry.js";
@@ -16,6 +18,7 @@ import { runSchema, type RunSpec } from "../spec/run.js";
 import { taskByName } from "../tasks/registry.js";
 import { scoredTemplate } from "../tasks/task.js";
 import { createTrainer } from "../train/create-trainer.js";
+import { dryRun, type TrainEstimate } from "../train/dry-run.js";
 import { fineTune } from "../train/fine-tune.js";
 import { startRun, type TrainRun } from "../train/run-handle.js";
 import type { Trainer } from "../train/trainer.js";
@@ -29,6 +32,8 @@ import type {
   RoutingOptions,
   TrainOptions,
 } from "./call-options.js";
+import { benchTrainOn, lossCurvesOn, type LossCurveOptions, type TrainBenchOptions } from "./bench.js";
+import { openEngine } from "./engine.js";
 import {
   openOptionsSchema,
   sessionRunSchema,
@@ -36,6 +41,7 @@ import {
   type SessionRunInput,
   type TrainInput,
 } from "./options.js";
+import { resultRecord } from "./result-record.js";
 import { routingFigures, type RoutingFigures } from "./routing.js";
 import { createModelSession, type ModelSession, type SessionHooks } from "./session.js";
 import { trainProgress } from "./train-progress.js";
@@ -76,11 +82,10 @@ export class Milora {
 
   #runSpec(spec: SessionRunInput): RunSpec {
     const { method, data, train } = parseWith(sessionRunSchema, withMethodPreset(spec), { what: "The spec" });
-    const { device, dtype, attention } = this.#options;
-    const session = { device, attention, dtype: dtype === "float16" ? "auto" : dtype } as const;
+    const { model, device, dtype, attention, quantization } = this.#options;
     return parseWith(
       runSchema,
-      { model: this.#options.model, method, data, train: { ...train, ...session } },
+      { model, method, data, train: { ...train, device, dtype, attention, quantization } },
       { what: "The spec" },
     );
   }
@@ -117,9 +122,11 @@ export class Milora {
         const session = { device, dtype, versions: await this.#session.versions() };
         const out = resolve(options.out ?? join("runs", runName()));
         const backend = await this.#session.backend();
-        return fineTune({ backend, graph, spec: resolved, out, resume: options.resume ?? false, control, session });
+        const { resume = false, allow } = options;
+        const hub = this.#session.hub(control.stopping);
+        return fineTune({ backend, graph, spec: resolved, out, resume, allow, control, session, hub });
       },
-      { signal: options.signal, onEvent },
+      { signal: options.signal, onEvent, decide: options.decide },
     );
   }
 
@@ -128,12 +135,21 @@ export class Milora {
     const { method, data, train } = this.#runSpec(await this.#withRowFile(spec));
     const started = await methodFromWarmStart(method, train);
     const resolved = resolveMethod(await this.#session.graph(started), started);
-    const rows = await loadTrainingData(data, train.seed);
+    const rows = await loadTrainingData(data, train.seed, this.#session.hub());
     const files = await writeTrainingData(rows, await mkdtemp(join(tmpdir(), "milora-rows-")));
     await this.#session.opened();
     const backend = await this.#session.backend();
     const { format, devSource } = rows;
     return createTrainer({ backend, adapter: "trained", method: resolved, settings: train, files, format, devSource });
+  }
+
+  /** What `train` with this spec would take: parameters, memory, steps, time; by arithmetic and a trial of two steps. */
+  async estimate(spec: TrainInput): Promise<TrainEstimate> {
+    const resolved = this.#runSpec(await this.#withRowFile(spec));
+    const graph = await this.#session.graph(resolved.method);
+    const [session, { vocabSize }] = [await this.#session.opened(), await this.#session.described()];
+    const [backend, hub] = [await this.#session.backend(), this.#session.hub()];
+    return dryRun({ backend, graph, spec: resolved, vocabSize, session, hub });
   }
 
   /** Loads an adapter folder under a tenant's name; a name that is taken gets the new adapter. */
@@ -165,13 +181,18 @@ export class Milora {
     const tasks = options.tasks.map((task) => (typeof task === "string" ? taskByName(task) : task));
     // A wrong name is told before the first task is scored, not after the last but one.
     for (const task of tasks) scoredTemplate(task, options);
+    const { model, seed } = this.#options;
+    const folder = (await this.#names()).folder(options.adapter);
+    const record = await resultRecord(this.#session, { model, seed, adapter: folder });
     return this.#withAdapter(options.adapter, async (adapter) => {
       const results: EvaluationResult[] = [];
       for (const task of tasks) {
         const onProgress = (done: number, total: number): void => options.onProgress?.(task.name, done, total);
         const scorer = options.scorer ?? "generate";
         const backend = await this.#session.backend();
-        results.push(await evaluate({ ...options, backend, adapter, task, scorer, onProgress }));
+        const rows = { hub: this.#session.hub(options.signal), choice: options.hub };
+        const result = await evaluate({ ...options, ...rows, backend, adapter, task, scorer, onProgress });
+        results.push({ ...result, record: { ...record, date: new Date().toISOString() } });
       }
       return { results };
     });
@@ -191,10 +212,24 @@ export class Milora {
     return texts.map((text, index) => ({ ...text, tenant: requests[index]?.tenant ?? null }));
   }
 
+  /**
+   * The multi-tenant engine: texts of many tenants written in one batch, each a stream. It begins with the adapters
+   * that are loaded now; one engine at a time, until its `close`.
+   */
+  async engine(options: EngineOptions = {}): Promise<TextEngine> {
+    const names = await this.#names();
+    return openEngine(await this.#session.backend(), names, options);
+  }
+
   /** How an adapter's routers spread over the experts, for each task's prompts (the paper's Figure 2). */
   async routing(options: RoutingOptions): Promise<readonly RoutingFigures[]> {
     return this.#withAdapter(options.adapter, async (adapter) =>
-      routingFigures({ ...options, backend: await this.#session.backend(), adapter }),
+      routingFigures({
+        ...options,
+        backend: await this.#session.backend(),
+        adapter,
+        hub: this.#session.hub(options.signal),
+      }),
     );
   }
 
@@ -206,6 +241,22 @@ export class Milora {
   /** A MiLoRA adapter whose choice no prompt changes, as a plain PEFT LoRA adapter. */
   async exportLora(options: ExportOptions): Promise<UpcyclingResult> {
     return exportLora(this.#session, options);
+  }
+
+  /** Times our training steps against transformers' Trainer with PEFT's LoRA, on made-up rows. */
+  async benchTrain(options: TrainBenchOptions): Promise<readonly TrainBenchRow[]> {
+    return benchTrainOn(this.#session, options);
+  }
+
+  /** The losses of LoRA, step by step, by our training and by transformers' Trainer. */
+  async lossCurves(options: LossCurveOptions): Promise<LossCurves> {
+    return lossCurvesOn(this.#session, options);
+  }
+
+  /** Where and how the model runs. */
+  async placement(): Promise<{ readonly device: string; readonly dtype: string; readonly attention: string }> {
+    const { device, dtype, attention } = await this.#session.opened();
+    return { device, dtype, attention };
   }
 
   /** A Python module as a raw pythonia proxy: await each step, hold no tensors. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { dataSchema, type FileDataInput } from "../spec/data.js";
 import { methodSchema } from "../spec/method.js";
-import { trainSchema } from "../spec/train.js";
+import { quantizationSchema, trainSchema } from "../spec/train.js";
 
 /** What `openMilora` takes. */
 export const openOptionsSchema = z.strictObject({
@@ -9,6 +9,7 @@ export const openOptionsSchema = z.strictObject({
   device: z.string().default("auto"),
   dtype: z.enum(["auto", "float32", "bfloat16", "float16"]).default("auto"),
   attention: z.enum(["auto", "eager", "sdpa"]).default("auto"),
+  quantization: quantizationSchema,
   seed: z.int().min(0).default(0),
 });
 

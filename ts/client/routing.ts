@@ -1,5 +1,7 @@
 import type { Backend } from "../backend/backend.js";
+import type { Hub } from "../data/hub.js";
 import { MiloraError } from "../errors.js";
+import { loadSplit } from "../tasks/load-split.js";
 import { taskByName } from "../tasks/registry.js";
 import { templateOf } from "../tasks/task.js";
 import type { RoutingOptions } from "./call-options.js";
@@ -36,13 +38,17 @@ const shares = (
 
 /** Routes the prompts of each task's test set; nothing is generated. */
 export const routingFigures = async (
-  options: Omit<RoutingOptions, "adapter"> & { readonly backend: Backend; readonly adapter: string | null },
+  options: Omit<RoutingOptions, "adapter"> & {
+    readonly backend: Backend;
+    readonly adapter: string | null;
+    readonly hub?: Hub | undefined;
+  },
 ): Promise<readonly RoutingFigures[]> => {
-  const { backend, adapter, dir, limit, signal } = options;
+  const { backend, adapter, dir, limit, signal, hub } = options;
   if (adapter === null) throw new MiloraError("adapter/not-found", "Routing figures need an adapter.");
   const figures: RoutingFigures[] = [];
   for (const task of options.tasks.map((entry) => (typeof entry === "string" ? taskByName(entry) : entry))) {
-    const examples = (await task.load({ dir, split: "test" })).slice(0, limit);
+    const examples = (await loadSplit(task, { dir, split: "test", hub })).examples.slice(0, limit);
     const template = templateOf(task, options.template);
     const requests = examples.map((example) => {
       const { prompt, chat = false } = task.render(example, template);

@@ -1,14 +1,19 @@
 import type { OpOutput } from "../backend/backend.js";
 import { openBackend, type PythonBackend } from "../bridge/index.js";
 import { ensureEnvironment, type OnProgress } from "../bridge/environment/index.js";
+import type { Hub } from "../data/hub.js";
 import { resolveGraph, type ModelGraph } from "../graph/model-graph.js";
 import type { Method } from "../spec/method.js";
+import { createHub, type FetchProgress } from "./hub.js";
 import type { OpenOptions } from "./options.js";
+import { packageVersion } from "./package-version.js";
 
 /** What a caller may pass beside the model's settings. */
 export interface SessionHooks {
   /** Told while the Python environment is made, on first use. */
   readonly onProgress?: OnProgress | undefined;
+  /** Told while rows are fetched from the hub. */
+  readonly onFetch?: ((progress: FetchProgress) => void) | undefined;
   /** Python's own output and log lines; dropped by default. */
   readonly onLog?: ((line: { readonly level: string; readonly text: string }) => void) | undefined;
 }
@@ -36,6 +41,8 @@ export interface ModelSession {
   /** The model's graph for a method; names come from the method where the roles don't fit. */
   readonly graph: (method: Method) => Promise<ModelGraph>;
   readonly versions: () => Promise<Readonly<Record<string, string>>>;
+  /** The hub, for rows that no local file holds. */
+  readonly hub: (signal?: AbortSignal) => Hub;
   readonly close: () => Promise<void>;
 }
 
@@ -49,12 +56,12 @@ export const createModelSession = (options: OpenOptions, hooks: SessionHooks): M
   });
   const described = once(async () => (await backend()).call("describeModel", { model: options.model }));
   const opened = once(async () => {
-    const { model, device, dtype, attention, seed } = options;
-    return (await backend()).call("openModel", { model, device, dtype, attention, seed });
+    const { model, device, dtype, attention, quantization, seed } = options;
+    return (await backend()).call("openModel", { model, device, dtype, attention, quantization, seed });
   });
   const versions = once(async () => {
     const { python, torch, transformers, peft } = await (await backend()).call("hello", {});
-    return { python, torch, transformers, peft, node: process.versions.node };
+    return { milora: packageVersion(), python, torch, transformers, peft, node: process.versions.node };
   });
   return {
     backend,
@@ -62,6 +69,7 @@ export const createModelSession = (options: OpenOptions, hooks: SessionHooks): M
     opened,
     graph: async (method) => resolveGraph(await described(), method.moduleNames),
     versions,
+    hub: (signal) => createHub(backend, { signal, onFetch: hooks.onFetch }),
     close: async () => running?.close(),
   };
 };

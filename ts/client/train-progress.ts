@@ -17,7 +17,9 @@ const firstLine = (event: EventOf<"started">): string => {
 };
 
 /** What stays as a line of its own above the progress line. */
-const noteOf = (event: EventOf<"phase" | "pruned" | "evaluation" | "warning">): string => {
+const noteOf = (
+  event: EventOf<"phase" | "pruned" | "evaluation" | "skipped" | "microBatch" | "stalled" | "warning">,
+): string => {
   switch (event.type) {
     case "phase":
       return `phase ${event.index + 1} of ${event.of}: ${event.name}, ${event.steps} steps, ${event.trainable.toLocaleString("en")} parameters train`;
@@ -25,6 +27,17 @@ const noteOf = (event: EventOf<"phase" | "pruned" | "evaluation" | "warning">): 
       return `step ${event.step}: at most ${event.left} left at a place`;
     case "evaluation":
       return `step ${event.step}: ${perplexityOf(event)}${event.best ? " (best so far)" : ""}`;
+    case "skipped":
+      return (
+        `warning: step ${event.step}: loss or gradient is not finite, the update was skipped (${event.total} so far); ` +
+        `rows: ${event.file}, ${event.lines.length} from line ${event.lines[0]} on`
+      );
+    case "microBatch":
+      return event.from === null
+        ? `${event.to} rows fit into memory at once`
+        : `step ${event.step}: memory ran out with ${event.from} rows at once; going on with ${event.to}`;
+    case "stalled":
+      return `warning: no step for ${event.minutes} minutes (during: ${event.during}), after step ${event.step}`;
     case "warning":
       return `warning: ${event.message}`;
   }
@@ -62,6 +75,9 @@ export const trainProgress = (stream: ProgressStream): ((event: TrainEvent) => v
       case "phase":
       case "pruned":
       case "evaluation":
+      case "skipped":
+      case "microBatch":
+      case "stalled":
       case "warning":
         if (event.type === "phase") phase = event.name;
         if (event.type === "evaluation") perplexity = perplexityOf(event);

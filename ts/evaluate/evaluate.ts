@@ -1,6 +1,11 @@
 import type { Backend } from "../backend/backend.js";
+import type { Hub, HubRecord } from "../data/hub.js";
+import { MiloraError } from "../errors.js";
+import type { HubChoice } from "../spec/data.js";
+import { loadSplit } from "../tasks/load-split.js";
 import type { ReaderName } from "../tasks/readers/reader.js";
 import {
+  type Asked,
   checkSplit,
   type Rendered,
   type Scorer,
@@ -11,8 +16,9 @@ import {
 } from "../tasks/task.js";
 import { chooseBySum, chooseNormalized, type ChoiceScore } from "./choose.js";
 import { runChunked } from "./chunked.js";
-import { generateTurns } from "./generate-turns.js";
+import { askedFields, generateTurns } from "./generate-turns.js";
 import { firstOfEach, groupFigures, type RowGroups } from "./groups.js";
+import { checkRow, placedError } from "./row-errors.js";
 import { type EvaluationResult, protocolText, type ScoredRow, summarize } from "./result.js";
 
 export interface EvaluateOptions {
@@ -25,6 +31,10 @@ export interface EvaluateOptions {
   readonly scorer: Scorer;
   /** Folder that holds one folder a task. */
   readonly dir?: string | undefined;
+  /** For rows that no local file holds. */
+  readonly hub?: Hub | undefined;
+  /** Takes the rows from the hub in any case. */
+  readonly choice?: HubChoice | undefined;
   /** `test` by default. */
   readonly split?: SplitName | undefined;
   /** The first rows only; a task's parts, such as subjects, share them. */
@@ -50,32 +60,40 @@ interface Item {
   readonly groups: RowGroups;
 }
 
-const loadItems = async (options: EvaluateOptions, template: string, split: SplitName): Promise<readonly Item[]> => {
-  const { task, dir, rows, seed } = options;
+interface LoadedItems {
+  readonly items: readonly Item[];
+  readonly source: HubRecord | undefined;
+}
+
+const loadItems = async (options: EvaluateOptions, template: string, split: SplitName): Promise<LoadedItems> => {
+  const { task, dir, rows, seed, hub, choice } = options;
   checkSplit(task, split);
-  const examples = await task.load({ dir, split, rows, seed });
-  return examples.map((example, index) => ({
-    example,
-    index,
-    rendered: task.render(example, template),
-    expected: task.correct(example),
-    groups: task.groupsOf?.(example) ?? {},
-  }));
+  const { examples, source } = await loadSplit(task, { dir, split, rows, seed, hub, choice });
+  const items = examples.map((example, index) => {
+    const item = { example, index, rendered: task.render(example, template), expected: task.correct(example) };
+    checkRow(item, { task, split });
+    return { ...item, groups: task.groupsOf?.(example) ?? {} };
+  });
+  return { items, source };
 };
 
 const chunking = ({ signal, onProgress, batchSize = 32 }: EvaluateOptions) => ({ signal, onProgress, batchSize });
+
+/** The field of a row whose prompt was cut. */
+const truncation = (truncated: boolean): Pick<ScoredRow, "truncated"> => (truncated ? { truncated } : {});
 
 const byGeneration = async (options: EvaluateOptions, items: readonly Item[], template: string) => {
   const { backend, adapter, task, beams = 1, maxNewTokens = task.maxNewTokens, reader = "robust", signal } = options;
   let newTokens = 0;
   let seconds = 0;
-  const write = async (prompts: readonly { readonly prompt: string; readonly chat: boolean }[]) => {
-    const requests = prompts.map(({ prompt, chat }) => ({ adapter, prompt, chat }));
+  const write = async (prompts: readonly Asked[]) => {
+    const requests = prompts.map((asked) => ({ adapter, ...askedFields(asked) }));
     const startedAt = performance.now();
-    const { outputs } = await backend.call("generate", { requests, beams, maxNewTokens }, { signal });
+    const input = { requests, beams, maxNewTokens, cutPrompts: true };
+    const { outputs } = await backend.call("generate", input, { signal });
     seconds += (performance.now() - startedAt) / 1000;
     newTokens += outputs.reduce((total, output) => total + output.newTokens, 0);
-    return outputs.map(({ text }) => text);
+    return outputs;
   };
   const rows: readonly ScoredRow[] = await runChunked({
     ...chunking(options),
@@ -88,7 +106,12 @@ const byGeneration = async (options: EvaluateOptions, items: readonly Item[], te
           const output = turns[0]?.output ?? "";
           const { answer } = task.read(output, example, reader, template);
           const correct = answer !== null && answer === expected;
-          const more = turns.length > 1 ? { turns } : {};
+          const material = task.judgeMaterial?.(example);
+          const more = {
+            ...(turns.length > 1 ? { turns } : {}),
+            ...(material === undefined ? {} : { material }),
+            ...truncation(turns.some(({ truncated = false }) => truncated)),
+          };
           return { index, prompt, output, ...more, read: answer, expected, correct };
         }),
       );
@@ -103,29 +126,35 @@ interface LikelihoodRow {
   readonly sumAnswer: string | null;
 }
 
-const chosenRow = (item: Item, scores: readonly ChoiceScore[]): LikelihoodRow => {
+const chosenRow = (item: Item, scores: readonly ChoiceScore[], truncated: boolean): LikelihoodRow => {
   const { index, rendered, expected } = item;
   const { choices = [], choiceLabels = [], prompt } = rendered;
   const read = choiceLabels[chooseNormalized(scores, choices)] ?? null;
-  const row = { index, prompt, scores, read, expected, correct: read === expected };
+  const row = { index, prompt, ...truncation(truncated), scores, read, expected, correct: read === expected };
   return { row, sumAnswer: choiceLabels[chooseBySum(scores)] ?? null };
 };
 
 const byLikelihood = async (options: EvaluateOptions, items: readonly Item[]): Promise<readonly LikelihoodRow[]> => {
-  const { backend, adapter, signal } = options;
+  const { backend, adapter, signal, task, split = "test", batchSize = 32 } = options;
   return await runChunked({
     ...chunking(options),
     items,
-    sizeOf: ({ rendered: { prompt, choices = [] } }) =>
-      prompt.length + Math.max(...choices.map(({ length }) => length)),
+    // Prompts of like length share a pass, so the more rows a call has, the less is padded.
+    batchSize: batchSize * 8,
+    sizeOf: ({ rendered: { prompt } }) => prompt.length,
     run: async (chunk) => {
-      const rows = chunk.map(({ rendered: { prompt, chat = false, choices = [] } }) => ({
-        prompt,
-        chat,
-        choices: [...choices],
+      const rows = chunk.map(({ rendered }) => ({
+        ...askedFields(rendered),
+        choices: [...(rendered.choices ?? [])],
       }));
-      const { scores } = await backend.call("scoreChoices", { rows, adapter }, { signal });
-      return scores.flatMap((of, position) => chunk.slice(position, position + 1).map((item) => chosenRow(item, of)));
+      const { scores, truncated = [] } = await backend
+        .call("scoreChoices", { rows, adapter }, { signal })
+        .catch((error: unknown) => {
+          throw placedError(error, chunk, { task, split });
+        });
+      return scores.flatMap((of, position) =>
+        chunk.slice(position, position + 1).map((item) => chosenRow(item, of, truncated.includes(position))),
+      );
     },
   });
 };
@@ -171,6 +200,20 @@ const partsText = (items: readonly Item[]): string | undefined => {
 const limited = (items: readonly Item[], limit: number | undefined): readonly Item[] =>
   limit === undefined ? items : firstOfEach(items, limit, ({ groups }) => Object.values(groups)[0] ?? "");
 
+/** Only what the model writes is read: a reader that would change nothing is refused. */
+const checkReader = ({ scorer, reader = "robust" }: EvaluateOptions): void => {
+  if (scorer === "generate" || reader === "robust") return;
+  throw new MiloraError(
+    "input/invalid-spec",
+    `The scorer ${scorer} reads no answers, so it has no ${reader} reader.`,
+    {
+      path: "reader",
+      found: reader,
+      allowed: "robust, or the scorer generate",
+    },
+  );
+};
+
 /**
  * Scores a model, with or without an adapter, on a task's split.
  * Errors: `input/unknown-name` (template, split, scorer); those of the task's data; `cancelled`; the backend's.
@@ -179,7 +222,8 @@ export const evaluate = async (options: EvaluateOptions): Promise<EvaluationResu
   const { task, scorer, split = "test", beams = 1, reader = "robust" } = options;
   const maxNewTokens = options.maxNewTokens ?? task.maxNewTokens;
   const template = scoredTemplate(task, options);
-  const all = await loadItems(options, template, split);
+  checkReader(options);
+  const { items: all, source } = await loadItems(options, template, split);
   const items = limited(all, options.limit);
   const chat = items.some(({ rendered }) => rendered.chat === true);
   const startedAt = performance.now();
@@ -191,6 +235,7 @@ export const evaluate = async (options: EvaluateOptions): Promise<EvaluationResu
     version: task.version,
     split,
     scorer,
+    ...(scorer === "generate" ? { reader } : {}),
     template,
     templateHash: templateHash(task, template),
     protocol: protocolText({
@@ -206,9 +251,11 @@ export const evaluate = async (options: EvaluateOptions): Promise<EvaluationResu
       available: all.length,
       parts: partsText(items),
     }),
+    ...(source === undefined ? {} : { source }),
     chance: chanceOf(task, items),
     seconds: (performance.now() - startedAt) / 1000,
     ...figures,
+    truncated: figures.rows.filter(({ truncated = false }) => truncated).length,
     groups: judged ? undefined : groupFigures(figures.rows, rowGroups),
   };
 };

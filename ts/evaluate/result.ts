@@ -1,5 +1,7 @@
+import type { HubRecord } from "../data/hub.js";
 import type { ReaderName } from "../tasks/readers/reader.js";
-import { type Scorer, type SplitName, type Task, templateHash } from "../tasks/task.js";
+import type { ResultRecord } from "../runs/result-record.js";
+import { type JudgeMaterial, type Scorer, type SplitName, type Task, templateHash } from "../tasks/task.js";
 import type { Grouping } from "./groups.js";
 import { wilsonInterval } from "../util/statistics.js";
 
@@ -12,6 +14,10 @@ export interface ScoredRow {
   readonly output?: string | undefined;
   /** Prompt and output of every turn, where the task has more than one. */
   readonly turns?: readonly { readonly prompt: string; readonly output: string }[] | undefined;
+  /** What a judge is told beside the answers; tasks without an automatic score only. */
+  readonly material?: JudgeMaterial | undefined;
+  /** The prompt was longer than the model's context has room for, and lost its start. */
+  readonly truncated?: true | undefined;
   /** Log-likelihood (nats) and tokens of each label or choice; not for the scorer `generate`. */
   readonly scores?: readonly { readonly logLikelihood: number; readonly tokens: number }[] | undefined;
   /** The answer as read; null where none could be. */
@@ -25,10 +31,14 @@ export interface EvaluationResult {
   readonly version: number;
   readonly split: SplitName;
   readonly scorer: Scorer;
+  /** Scorer `generate` only. */
+  readonly reader?: ReaderName | undefined;
   readonly template: string;
   readonly templateHash: string;
   /** One line that names all that decides the score. */
   readonly protocol: string;
+  /** Where the rows came from, if that is the hub. */
+  readonly source?: HubRecord | undefined;
   /** For `loglik`: the normalised one. Null where there is no automatic score: the answers are to be judged. */
   readonly accuracy: number | null;
   /** By the summed log-likelihood of a choice; scorer `loglik` only. */
@@ -42,6 +52,8 @@ export interface EvaluationResult {
   readonly unscored?: number | undefined;
   /** Outputs from which no answer could be read. */
   readonly unparsed: number;
+  /** Rows whose prompt lost its start to fit into the model's context; results of older versions have none. */
+  readonly truncated?: number | undefined;
   /** Accuracy of a blind guess on these rows. */
   readonly chance: number;
   /** Accuracy of always giving these rows' most frequent answer. */
@@ -54,6 +66,8 @@ export interface EvaluationResult {
   /** Tokens that the model wrote, and how many a second of generation; scorer `generate` only. */
   readonly newTokens?: number | undefined;
   readonly tokensPerSecond?: number | undefined;
+  /** What it was made with: model, adapter, seeds, device, dtype, versions, date. */
+  readonly record?: ResultRecord | undefined;
   readonly rows: readonly ScoredRow[];
 }
 

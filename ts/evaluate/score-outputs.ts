@@ -1,9 +1,10 @@
 import { resolve } from "node:path";
 import { z } from "zod";
 import { MiloraError } from "../errors.js";
+import { readTaskText } from "../tasks/data-files.js";
 import type { ReaderName } from "../tasks/readers/reader.js";
 import type { Task } from "../tasks/task.js";
-import { readTextFile } from "../util/files.js";
+import { wilsonInterval } from "../util/statistics.js";
 import { shown } from "../util/text.js";
 import { majorityScore } from "./result.js";
 
@@ -21,11 +22,18 @@ export interface SavedOutput {
 }
 
 export interface OutputScores {
+  readonly task: string;
+  readonly version: number;
+  readonly reader: ReaderName;
   readonly accuracy: number;
   readonly correct: number;
   readonly total: number;
   readonly unparsed: number;
+  /** Accuracy of a blind guess, by the choices that the outputs name, else by the task. */
+  readonly chance: number;
   readonly majority: number;
+  /** Wilson's 95 % interval of the accuracy. */
+  readonly interval: readonly [number, number];
   /** The answer read from each output; null where none could be. */
   readonly read: readonly (string | null)[];
 }
@@ -54,7 +62,7 @@ const parseLine = (file: string, text: string, line: number): SavedOutput => {
 /** Reads `{output, answer, choices?}` lines. Errors: `input/missing-file`; `data/bad-row`; `data/empty`. */
 export const readSavedOutputs = async (path: string): Promise<readonly SavedOutput[]> => {
   const file = resolve(path);
-  const lines = (await readTextFile(file, "the outputs")).split(/\r?\n/);
+  const lines = (await readTaskText(file, "the outputs")).split(/\r?\n/);
   const outputs = lines.flatMap((text, index) => (text.trim() === "" ? [] : [parseLine(file, text, index + 1)]));
   if (outputs.length === 0) throw new MiloraError("data/empty", `${file} holds no outputs.`, { file });
   return outputs;
@@ -72,12 +80,18 @@ export const scoreOutputs = (options: {
   });
   const read = outputs.map(({ output, choices }) => task.readOutput(output, { reader, choices }).answer);
   const correct = read.filter((answer, index) => answer !== null && answer === expected[index]).length;
+  const chances = outputs.map(({ choices = [] }) => (choices.length > 0 ? 1 / choices.length : task.chance));
   return {
+    task: task.name,
+    version: task.version,
+    reader,
     accuracy: outputs.length === 0 ? 0 : correct / outputs.length,
     correct,
     total: outputs.length,
     unparsed: read.filter((answer) => answer === null).length,
+    chance: outputs.length === 0 ? task.chance : chances.reduce((sum, chance) => sum + chance, 0) / outputs.length,
     majority: majorityScore(expected),
+    interval: wilsonInterval(correct, outputs.length),
     read,
   };
 };

@@ -2,6 +2,8 @@ import { join } from "node:path";
 import type { SweepJobRecord, SweepRecord } from "../runs/sweep-record.js";
 import { writeFileAtomic } from "../util/files.js";
 import { counted } from "../util/text.js";
+import type { JobResults } from "./sweep-paired.js";
+import { pairedCsvColumns, pairedCsvValues, pairedGuide, pairedLines } from "./sweep-paired-text.js";
 import { plannedJobs, type SweepRow, type SweepTable, sweepTables } from "./sweep-table.js";
 
 const none = "-";
@@ -90,6 +92,7 @@ const tableLines = (table: SweepTable): readonly string[] => {
     ...rows.map((row) => rowLine(table, row)),
     "",
     ...[verdict(table)].filter((text) => text !== "").flatMap((text) => [text, ""]),
+    ...pairedLines(table),
   ];
 };
 
@@ -134,17 +137,19 @@ const readingGuide =
   "two seeds or more, the 95 % interval of the test rows (Wilson) of one seed. Activated: adapter parameters that " +
   "one prompt uses, without routers. Rates are medians over the seeds, measured beside whatever else the machine did.";
 
-export const sweepMarkdown = (record: SweepRecord): string => {
+export const sweepMarkdown = (record: SweepRecord, results: JobResults = new Map()): string => {
   const jobs = plannedJobs(record);
+  const tables = sweepTables(record, results);
   return [
     `# ${record.name}`,
     "",
     ...(record.description === null ? [] : [record.description, ""]),
     ...conditions(record, jobs),
     "",
-    ...sweepTables(record).flatMap(tableLines),
+    ...tables.flatMap(tableLines),
     ...openJobs(jobs),
     readingGuide,
+    ...pairedGuide(tables),
     "",
   ].join("\n");
 };
@@ -174,26 +179,35 @@ const csvValues = (table: SweepTable, row: SweepRow): readonly (string | number 
   row.decodeTokensPerSecond,
   table.chance,
   table.majority,
+  ...pairedCsvValues(row),
 ];
 
 /** One line a row of the tables; the seeds' results in one cell, `0=0.44 1=0.45`. */
-export const sweepCsv = (record: SweepRecord): string => {
+export const sweepCsv = (record: SweepRecord, results: JobResults = new Map()): string => {
   const head =
     "group,task,measure,method,trainable,activated_min,activated_mean,activated_max,before,after,median,lowest," +
-    "highest,against_before,against_best,train_tokens_per_second,decode_tokens_per_second,chance,majority";
-  const lines = sweepTables(record).flatMap((table) =>
+    "highest,against_before,against_best,train_tokens_per_second,decode_tokens_per_second,chance,majority," +
+    pairedCsvColumns.join(",");
+  const lines = sweepTables(record, results).flatMap((table) =>
     table.rows.map((row) => csvValues(table, row).map(csvCell).join(",")),
   );
   return `${[head, ...lines].join("\n")}\n`;
 };
 
-/** Writes `results.md`, `results.csv` and `results.json` of a sweep, from its record alone; returns the Markdown file. */
-export const writeSweepReport = async (out: string, record: SweepRecord): Promise<string> => {
+/**
+ * Writes `results.md`, `results.csv` and `results.json` of a sweep, from its record and what its runs answered row by
+ * row; returns the Markdown file.
+ */
+export const writeSweepReport = async (
+  out: string,
+  record: SweepRecord,
+  results: JobResults = new Map(),
+): Promise<string> => {
   const file = join(out, "results.md");
-  await writeFileAtomic(file, sweepMarkdown(record));
-  await writeFileAtomic(join(out, "results.csv"), sweepCsv(record));
+  await writeFileAtomic(file, sweepMarkdown(record, results));
+  await writeFileAtomic(join(out, "results.csv"), sweepCsv(record, results));
   const { name, description, model } = record;
-  const value = { name, description, model, tables: sweepTables(record) };
+  const value = { name, description, model, tables: sweepTables(record, results) };
   await writeFileAtomic(join(out, "results.json"), `${JSON.stringify(value, undefined, 2)}\n`);
   return file;
 };

@@ -1,5 +1,6 @@
 import type { ScoreFigures, SweepJobRecord, SweepRecord } from "../runs/sweep-record.js";
 import { median } from "../util/statistics.js";
+import { pairedRows, type JobResults, type PairedRow } from "./sweep-paired.js";
 
 type Range = readonly [number, number];
 
@@ -22,6 +23,8 @@ export interface SweepRow {
   readonly againstBefore: Comparison;
   /** Against the row with the best median; null for that row itself. */
   readonly againstBest: Comparison | null;
+  /** Against the table's reference, row by row; null for the reference itself and where rows are not known. */
+  readonly paired: PairedRow | null;
   /** Medians over the seeds. */
   readonly trainTokensPerSecond: number | null;
   readonly decodeTokensPerSecond: number | null;
@@ -38,6 +41,8 @@ export interface SweepTable {
   readonly protocols: readonly string[];
   readonly chance: number | null;
   readonly majority: number | null;
+  /** The row that the others are compared with, row by row. */
+  readonly reference: string | null;
   readonly rows: readonly SweepRow[];
 }
 
@@ -103,6 +108,7 @@ const rowOf = (jobs: readonly SweepJobRecord[], task: string | null, before: Sco
     range,
     againstBefore: compare(range, beforeRange(before, values.length), true),
     againstBest: null,
+    paired: null,
     trainTokensPerSecond: medianOrNull(present.map(({ job }) => job.train?.tokensPerSecond)),
     decodeTokensPerSecond: medianOrNull(present.map(({ score }) => score?.tokensPerSecond)),
     missing: jobs.length - present.length,
@@ -125,16 +131,26 @@ const withBest = (rows: readonly SweepRow[], higherIsBetter: boolean): readonly 
   }));
 };
 
-const tableOf = (group: string, task: string | null, jobs: readonly SweepJobRecord[]): SweepTable => {
+interface TableSource {
+  readonly jobs: readonly SweepJobRecord[];
+  readonly reference: string | null;
+  readonly results: JobResults;
+}
+
+const tableOf = (group: string, task: string | null, { jobs, results, ...source }: TableSource): SweepTable => {
   const runs = jobs.filter((job) => job.kind === "run" && job.group === group);
   const beforeOf = (run: SweepJobRecord | undefined) =>
     scoreOf(
       jobs.find(({ id }) => id === run?.before),
       task,
     );
-  const rows = distinct(runs.map(({ row }) => row)).map((name) => {
+  const names = distinct(runs.map(({ row }) => row));
+  const reference = names.find((name) => name === source.reference) ?? names[0] ?? null;
+  const paired =
+    task === null || reference === null ? [] : pairedRows({ rows: names, jobs: runs, task, reference, results });
+  const rows = names.map((name, index) => {
     const ofRow = runs.filter(({ row }) => row === name);
-    return rowOf(ofRow, task, beforeOf(ofRow[0]));
+    return { ...rowOf(ofRow, task, beforeOf(ofRow[0])), paired: paired[index] ?? null };
   });
   const scores = runs.flatMap((run) => [beforeOf(run), scoreOf(run, task)]).filter((score) => score !== undefined);
   return {
@@ -144,6 +160,7 @@ const tableOf = (group: string, task: string | null, jobs: readonly SweepJobReco
     protocols: distinct(scores.map(({ protocol }) => protocol)),
     chance: scores[0]?.chance ?? null,
     majority: scores[0]?.majority ?? null,
+    reference: task === null ? null : reference,
     rows: withBest(rows, task !== null),
   };
 };
@@ -152,11 +169,13 @@ const tableOf = (group: string, task: string | null, jobs: readonly SweepJobReco
 export const plannedJobs = ({ plan, jobs }: SweepRecord): readonly SweepJobRecord[] =>
   plan.flatMap((id) => jobs.filter((job) => job.id === id));
 
-/** The tables of a sweep, from its record alone: one a group and task. */
-export const sweepTables = (record: SweepRecord): readonly SweepTable[] => {
+/** The tables of a sweep: one a group and task. `results`: what its runs answered row by row, for paired comparisons. */
+export const sweepTables = (record: SweepRecord, results: JobResults = new Map()): readonly SweepTable[] => {
   const jobs = plannedJobs(record);
   return distinct(jobs.map(({ group }) => group)).flatMap((group) => {
     const tasks = distinct(jobs.filter((job) => job.group === group).flatMap((job) => job.tasks));
-    return (tasks.length === 0 ? [null] : tasks).map((task) => tableOf(group, task, jobs));
+    return (tasks.length === 0 ? [null] : tasks).map((task) =>
+      tableOf(group, task, { jobs, results, reference: record.reference }),
+    );
   });
 };

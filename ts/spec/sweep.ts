@@ -41,6 +41,10 @@ export const sweepSchema = z.strictObject({
   spec: partialRun.optional().meta({ description: "What all runs share." }),
   axes: axes.optional().meta({ description: "Axes of every group." }),
   groups: z.array(group).min(1),
+  reference: z.string().min(1).optional().meta({
+    description:
+      "Row of the tables that the others are compared with, on the same rows and seeds; by default each group's first.",
+  }),
 });
 
 export type SweepSpec = z.output<typeof sweepSchema>;

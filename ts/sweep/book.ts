@@ -79,6 +79,7 @@ export const readSweepRecord = async (
     description: sweep.description ?? null,
     model: sweep.model,
     created: old?.created ?? new Date().toISOString(),
+    reference: sweep.reference ?? null,
     plan: jobs.map(({ id }) => id),
     jobs: [...known.values()],
   };

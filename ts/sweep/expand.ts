@@ -4,8 +4,9 @@ import { withMethodPreset } from "../spec/presets.js";
 import { runSchema, type RunSpec } from "../spec/run.js";
 import { isSchemaPath, schemaPaths, type SchemaPaths } from "../spec/schema-paths.js";
 import type { SweepEvaluation, SweepGroup, SweepSpec } from "../spec/sweep.js";
-import { nearest } from "../util/did-you-mean.js";
+import { nearest, unknownNameMessage } from "../util/did-you-mean.js";
 import { deepMerge, isRecord, nested, shortHash } from "../util/records.js";
+import { taskPlace } from "./task-place.js";
 
 /** One job of a sweep: a run (trained, then scored), or the untuned model of a group (scored). */
 export interface SweepJob {
@@ -94,8 +95,8 @@ const invalid = (what: string, problems: readonly string[]): MiloraError =>
 /** The untuned model of a run: what its score depends on. */
 const beforeOf = (group: string, spec: RunSpec, evaluate: SweepEvaluation): SweepJob => {
   const { device, dtype } = spec.train;
-  const dir = "task" in spec.data ? spec.data.dir : undefined;
-  const hash = shortHash({ model: spec.model, device, dtype, dir, evaluate });
+  const { dir, hub } = taskPlace(spec.data);
+  const hash = shortHash({ model: spec.model, device, dtype, dir, hub, evaluate });
   const shared = { kind: "before", group, row: "before", seed: null, before: null } as const;
   return { id: `${slug(group)}-before-${hash}`, name: `${group}/before`, ...shared, spec, evaluate };
 };
@@ -143,6 +144,16 @@ const checkDistinct = (runs: readonly SweepJob[]): void => {
   if (problems.length > 0) throw invalid("has runs twice; remove one of each from the axes", problems);
 };
 
+const checkReference = ({ reference }: SweepSpec, runs: readonly SweepJob[]): void => {
+  const rows = [...new Set(runs.map(({ row }) => row))];
+  if (reference === undefined || rows.includes(reference)) return;
+  throw new MiloraError("input/invalid-spec", unknownNameMessage("reference", reference, rows), {
+    path: "reference",
+    found: reference,
+    allowed: rows.join(", "),
+  });
+};
+
 /**
  * The jobs of a sweep, in its order: each run behind the untuned model that it is compared with.
  * Laid over each other: the sweep's `spec`, the group's, the values of the axes.
@@ -152,6 +163,7 @@ export const expandSweep = (sweep: SweepSpec): readonly SweepJob[] => {
   checkAxes(sweep, schemaPaths(runSchema));
   const runs = collectRuns(sweep);
   checkDistinct(runs);
+  checkReference(sweep, runs);
   const jobs = new Map<string, SweepJob>();
   for (const run of runs) {
     const before = run.evaluate === undefined ? undefined : beforeOf(run.group, run.spec, run.evaluate);

@@ -7,6 +7,7 @@ import { evaluationFigures, type ScoreFigures, type TrainFigures } from "../runs
 import { writeFileAtomic } from "../util/files.js";
 import type { ChildEnd, StartChild } from "./child.js";
 import type { SweepJob } from "./expand.js";
+import { taskPlace } from "./task-place.js";
 
 /** `again`: whether another try may help; wrong input stays wrong. */
 export interface JobFailure {
@@ -81,12 +82,16 @@ const option = (name: string, value: string | number | undefined): readonly stri
 /** The arguments of `milora eval` for a job. */
 const scoreArguments = ({ kind, spec, evaluate }: SweepJob, places: JobPlaces): readonly string[] => {
   const { model, data, train: settings } = spec;
+  const { dir, hub } = taskPlace(data);
   return [
     "eval",
     ...option("model", model),
     ...option("tasks", evaluate?.tasks.join(",")),
     ...(kind === "run" ? option("adapter", runFolder(places.run).adapter) : option("outputs", places.outputs)),
-    ...option("data", "task" in data ? data.dir : undefined),
+    ...option("data", dir),
+    ...option("hub", hub?.id),
+    ...option("hub-config", hub?.config),
+    ...option("hub-revision", hub?.revision),
     ...option("scorer", evaluate?.scorer),
     ...option("template", evaluate?.template),
     ...option("beams", evaluate?.beams),

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from milora.data import TextEncoder
+from milora.data import TextEncoder, fit_row
 from milora.engine.adapters import ActiveModel, AdapterHost
+from milora.engine.attention import long_attention
 from milora.engine.dora import cached_dora
 from milora.engine.requests import GenerationRequest, check_routing, request_override
 from milora.errors import MiloraError
@@ -23,15 +24,19 @@ OnStep = Callable[[int, int], None]
 # Bounds of a batch, which bound the KV cache: rows (beams counted) and tokens, prompts and new ones.
 _max_rows = 32
 _max_tokens = 32_768
+# Padding that one longer prompt may bring to a batch; a batch of its own costs less than more of it.
+_max_padding = 4096
 
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """``explain`` asks for the routing of requests whose adapter routes."""
+    """``explain`` asks for the routing of requests whose adapter routes; ``cut_prompts`` cuts a prompt that leaves no
+    room for the new tokens at its start, behind the beginning tokens, where it is refused otherwise."""
 
     max_new_tokens: int = 128
     beams: int = 1
     explain: bool = False
+    cut_prompts: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Routing:
 class Generated:
     """A generated text; ``new_tokens`` counts the end token too where one was generated (``stopped``).
 
-    ``decision``: the gates, [layers, experts], where the request keeps them.
+    ``decision``: the gates, [layers, experts], where the request keeps them. ``truncated``: the prompt lost its start.
     """
 
     text: str
@@ -55,6 +60,7 @@ class Generated:
     stopped: bool
     routing: Routing | None
     decision: Tensor | None = None
+    truncated: bool = False
 
 
 def generate(
@@ -72,7 +78,8 @@ def generate(
         MiloraError: ``adapter/not-found``; ``input/invalid-spec`` for a prompt that leaves no room in the model's
             context; those of :func:`milora.engine.requests.check_routing`; all before anything is computed.
     """
-    prompts = encoder.prompt_ids([request.prompt for request in requests])
+    whole = encoder.prompt_ids([request.prompt for request in requests])
+    prompts = _cut(whole, encoder, settings, max_length) if settings.cut_prompts else whole
     for adapter in dict.fromkeys(request.adapter for request in requests):
         host.check(adapter)
     check_routing(host, requests)
@@ -87,7 +94,20 @@ def generate(
         outputs |= dict(zip(indices, made, strict=True))
     total = len(requests) * settings.max_new_tokens
     on_step(total, total)
-    return [outputs[index] for index in range(len(requests))]
+    return [
+        replace(outputs[index], truncated=len(prompts[index]) < len(whole[index])) for index in range(len(requests))
+    ]
+
+
+def _cut(
+    prompts: list[list[int]], encoder: TextEncoder, settings: GenerationSettings, max_length: int | None
+) -> list[list[int]]:
+    """The prompts, the long ones cut; one that cannot be cut enough stays too long."""
+    if max_length is None:
+        return prompts
+    answer = [encoder.pad_id] * settings.max_new_tokens
+    rows = [fit_row(ids, answer, len(encoder.start_ids), max_length) for ids in prompts]
+    return [list(row.prompt_ids) if row.answer_ids else ids for row, ids in zip(rows, prompts, strict=True)]
 
 
 def _check_lengths(prompts: list[list[int]], settings: GenerationSettings, max_length: int | None) -> None:
@@ -123,7 +143,8 @@ def _batches(
             rows = (len(batch) + 1) * settings.beams
             # The prompts come shortest first, so this one sets the width.
             tokens = rows * (len(prompts[index]) + settings.max_new_tokens)
-            if batch and (rows > _max_rows or tokens > _max_tokens):
+            padding = (rows - settings.beams) * (len(prompts[index]) - len(prompts[batch[-1]])) if batch else 0
+            if batch and (rows > _max_rows or tokens > _max_tokens or padding > _max_padding):
                 batches.append((adapter, batch))
                 batch = []
             batch.append(index)
@@ -164,7 +185,8 @@ def _generate_batch(
     model: Any = active.model
     routed = active.routing if settings.explain or batch.records else None
     recording = routed.record() if routed is not None else contextlib.nullcontext()
-    with request_override(active.routing, batch.requests), recording as record, cached_dora(model):
+    attention = long_attention(model, width + settings.max_new_tokens)
+    with request_override(active.routing, batch.requests), recording as record, cached_dora(model), attention:
         sequences = model.generate(
             input_ids=input_ids,
             attention_mask=mask,

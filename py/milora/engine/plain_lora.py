@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,15 @@ def check_plain(config: Mapping[str, Any], what: str, folder: Path) -> None:
     if (kind := config.get("peft_type")) != "LORA":
         message = f"{what} has the peft_type {kind}; allowed: LORA."
         raise MiloraError("adapter/unsupported", message, file=file, path="peft_type", found=str(kind), allowed="LORA")
-    for name, refused, hint in _REFUSED:
-        if refused(config.get(name)):
-            kind = "DoRA, not plain LoRA" if name == "use_dora" else "no plain LoRA"
-            message = f"{what} is {kind}: {name} is {config[name]!r}."
-            raise MiloraError("adapter/unsupported", message, file=file, path=name, found=name, hint=hint)
+    for name, hint in beyond_plain(config):
+        kind = "DoRA, not plain LoRA" if name == "use_dora" else "no plain LoRA"
+        message = f"{what} is {kind}: {name} is {config[name]!r}."
+        raise MiloraError("adapter/unsupported", message, file=file, path=name, found=name, hint=hint)
+
+
+def beyond_plain(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Settings by which a LoRA module computes more than B A x, each with what to do about it."""
+    return ((name, hint) for name, refused, hint in _REFUSED if refused(config.get(name)))
 
 
 def module_scale(config: Mapping[str, Any], path: str) -> ModuleScale:

@@ -7,6 +7,7 @@ tokens of the longest of them, N predicted tokens behind the first ones, V vocab
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +20,9 @@ from torch.nn import functional
 
 from milora.data import Prompt, TextEncoder, TokenRow, fit_row
 from milora.engine.adapters import ActiveModel
+from milora.engine.attention import long_attention
 from milora.engine.dora import cached_dora
+from milora.engine.packing import packed
 from milora.errors import MiloraError
 from milora.models import logits_at
 from milora.routing.kept_rows import select_cache_rows
@@ -37,22 +40,23 @@ class ScoringRow:
 
 @dataclass(frozen=True)
 class ChoiceScore:
-    """Summed log-likelihood in nats of a continuation's tokens; no end token is counted."""
+    """Summed log-likelihood in nats of a continuation's tokens; no end token is counted.
+
+    ``truncated``: the prompt before it was cut at its start.
+    """
 
     log_likelihood: float
     tokens: int
+    truncated: bool = False
 
 
 @dataclass(frozen=True)
 class _Question:
-    """A row's token ids."""
+    """A row's token ids; ``truncated``: the prompt was cut at its start."""
 
     prompt_ids: tuple[int, ...]
     choices: tuple[tuple[int, ...], ...]
-
-    @property
-    def length(self) -> int:
-        return len(self.prompt_ids) + max(map(len, self.choices))
+    truncated: bool
 
 
 @torch.no_grad()
@@ -71,7 +75,7 @@ def score_choices(
         active: The model.
         encoder: Its tokenizer.
         rows: What to score.
-        micro_batch: Choices that the model scores at once; a row's choices are never parted.
+        micro_batch: Rows that go through the model at once: prompts first, then choices behind them.
         max_length: A prompt is cut at its start until its longest choice fits in; None: the model has no limit.
         on_step: Told the choices scored and their number.
 
@@ -80,21 +84,20 @@ def score_choices(
             ``training/non-finite``.
     """
     questions = _questions(encoder, rows, max_length)
-    order = sorted(range(len(questions)), key=lambda index: questions[index].length)
+    order = sorted(range(len(questions)), key=lambda index: len(questions[index].prompt_ids))
     total = sum(len(question.choices) for question in questions)
-    sums: list[tuple[list[int], Tensor]] = []
-    done = 0
-    with cached_dora(active.model):
-        for chunk in _chunks(order, questions, micro_batch):
-            on_step(done, total)
-            sums.append((chunk, _choice_sums(active, [questions[index] for index in chunk], encoder.pad_id)))
-            done += sum(len(questions[index].choices) for index in chunk)
-    on_step(total, total)
     scores: dict[int, list[ChoiceScore]] = {}
-    for chunk, values in sums:
-        flat = iter(values.tolist())
-        for index in chunk:
-            scores[index] = [ChoiceScore(next(flat), len(ids)) for ids in questions[index].choices]
+    with cached_dora(active.model):
+        for cut in packed([len(questions[index].prompt_ids) for index in order], micro_batch):
+            on_step(sum(map(len, scores.values())), total)
+            chunk = [order[place] for place in cut]
+            asked = [questions[index] for index in chunk]
+            with long_attention(active.model, len(asked[-1].prompt_ids)):
+                values = iter(_choice_sums(active, asked, encoder.pad_id, micro_batch))
+            for index in chunk:
+                question = questions[index]
+                scores[index] = [ChoiceScore(next(values), len(ids), question.truncated) for ids in question.choices]
+    on_step(total, total)
     if not all(math.isfinite(choice.log_likelihood) for row in scores.values() for choice in row):
         message = "The log-likelihood of a choice is not finite: the adapter or the dtype overflows."
         raise MiloraError("training/non-finite", message, hint="Try dtype float32.")
@@ -117,41 +120,32 @@ def _questions(encoder: TextEncoder, rows: Sequence[ScoringRow], max_length: int
                 raise MiloraError("input/invalid-spec", f"The choice at {path} is {fault}.", path=path)
         # Cut for the longest choice, so that all choices are compared after the same prompt.
         prompt = min((row.prompt_ids for row in fitted), key=len)
-        questions.append(_Question(prompt, tuple(ids)))
+        questions.append(_Question(prompt, tuple(ids), truncated=any(row.truncated for row in fitted)))
     return questions
 
 
-def _chunks(order: Sequence[int], questions: Sequence[_Question], most: int) -> list[list[int]]:
-    chunks: list[list[int]] = []
-    room = 0
-    for index in order:
-        size = len(questions[index].choices)
-        if size > room or not chunks:
-            chunks.append([])
-            room = most
-        chunks[-1].append(index)
-        room -= size
-    return chunks
-
-
-def _choice_sums(active: ActiveModel, questions: Sequence[_Question], pad_id: int) -> Tensor:
-    """The log-likelihoods of all choices, prompt by prompt, [C], float64 on the CPU."""
+def _choice_sums(active: ActiveModel, questions: Sequence[_Question], pad_id: int, micro_batch: int) -> list[float]:
+    """The log-likelihoods of all choices, prompt by prompt."""
     device = next(active.model.parameters()).device
     prompts = _padded([question.prompt_ids for question in questions], pad_id, device, left=True)
     choices = [ids for question in questions for ids in question.choices]
-    row_of_choice_C = torch.tensor(
-        [row for row, question in enumerate(questions) for _ in question.choices], device=device
-    )
+    row_of_choice_C = torch.tensor([row for row, question in enumerate(questions) for _ in question.choices])
     first_logits_BV, cache = _prompt_logits(active, prompts)
-    first_ids_C = torch.tensor([ids[0] for ids in choices], device=device)
+    first_ids_C = torch.tensor([ids[0] for ids in choices])
     sums_C = functional.log_softmax(first_logits_BV, dim=-1)[row_of_choice_C, first_ids_C].cpu().double()
-    longer = [index for index, ids in enumerate(choices) if len(ids) > 1]
-    if longer:
-        rows_L = row_of_choice_C[torch.tensor(longer, device=device)]
-        select_cache_rows(cache, rows_L)
-        rest = _rest_sums(active, _select(prompts, rows_L), [choices[index] for index in longer], pad_id, cache)
-        sums_C.index_add_(0, torch.tensor(longer), rest)
-    return sums_C
+    longer = sorted(
+        (index for index, ids in enumerate(choices) if len(ids) > 1), key=lambda index: len(choices[index])
+    )
+    cuts = packed([len(choices[index]) - 1 for index in longer], micro_batch, width=prompts.ids.shape[1])
+    for cut in cuts:
+        chosen = [longer[place] for place in cut]
+        rows_L = row_of_choice_C[chosen].to(device)
+        # The last pass needs the prompts' own cache no more.
+        behind = cache if cut is cuts[-1] else copy.deepcopy(cache)
+        select_cache_rows(behind, rows_L)
+        rest = _rest_sums(active, _select(prompts, rows_L), [choices[index] for index in chosen], pad_id, behind)
+        sums_C[chosen] += rest
+    return sums_C.tolist()
 
 
 @dataclass(frozen=True)

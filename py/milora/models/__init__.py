@@ -3,12 +3,15 @@
 from milora.models.answer_head import answer_logits, decoder_of, logits_at, run_decoder
 from milora.models.atomic_folder import atomic_folder
 from milora.models.describe import LayerDescription, LinearDescription, ModelDescription, describe
+from milora.models.fast_decoder import fast_decoder
+from milora.models.forwards import Forward, forwards_replaced, is_untouched
 from milora.models.open import OpenedModel, open_model, seed_everything
 from milora.models.placement import Placement, available_devices, choose_placement
 from milora.models.source import DEMO_MODEL, ModelSource, resolve_source
 
 __all__ = [
     "DEMO_MODEL",
+    "Forward",
     "LayerDescription",
     "LinearDescription",
     "ModelDescription",
@@ -21,6 +24,9 @@ __all__ = [
     "choose_placement",
     "decoder_of",
     "describe",
+    "fast_decoder",
+    "forwards_replaced",
+    "is_untouched",
     "logits_at",
     "open_model",
     "resolve_source",

@@ -42,14 +42,19 @@ def run_decoder(model: nn.Module, batch: Batch) -> None:
         model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
 
 
+def causal_model(model: nn.Module) -> Any:
+    """The causal language model itself, whether or not PEFT wraps it."""
+    get_base = getattr(model, "get_base_model", None)
+    return model if get_base is None else get_base()
+
+
 def decoder_of(model: nn.Module) -> nn.Module:
     """The decoder below the head of a causal language model, whether or not PEFT wraps it.
 
     Raises:
         MiloraError: ``model/unsupported`` when the model does not tell decoder and head apart.
     """
-    get_base = getattr(model, "get_base_model", None)
-    base: Any = get_base() if get_base is not None else model
+    base = causal_model(model)
     decoder = base.get_decoder()
     if decoder is base:
         message = f"{type(base).__name__} does not tell its decoder and its head apart."

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
     GenerationConfig,
     PretrainedConfig,
     PreTrainedModel,
@@ -99,6 +100,7 @@ def _load_weights(source: ModelSource, config: PretrainedConfig, placement: Plac
             trust_remote_code=False,
             output_loading_info=True,
             **({"key_mapping": key_mapping} if key_mapping else {}),
+            **_quantized(placement),
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ImportError) as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -112,7 +114,34 @@ def _load_weights(source: ModelSource, config: PretrainedConfig, placement: Plac
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         message = f"The weights of {source.name} do not fit its configuration: missing or of another shape: {shown}."
         raise MiloraError("model/unreadable", message, file=source.location, problems=missing)
-    return model.to(placement.device)
+    if placement.quantization == "none":
+        return model.to(placement.device)
+    # Quantised weights are made on their device and are not to be moved.
+    _keep_packing(model)
+    return model
+
+
+def _keep_packing(model: PreTrainedModel) -> None:
+    """bitsandbytes repacks 4-bit weights in the first forward pass without gradients on some CPUs.
+
+    Training goes on after an evaluation, and a backward pass through the new form is not there.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - no field of nn.Module
+
+
+def _quantized(placement: Placement) -> dict[str, Any]:
+    """What ``from_pretrained`` takes for a base in 4 bits (QLoRA's NF4) or 8; it computes in the placement's dtype."""
+    if placement.quantization == "none":
+        return {}
+    if placement.quantization == "nf4":
+        config = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=placement.dtype
+        )
+    else:
+        config = BitsAndBytesConfig(load_in_8bit=True)
+    return {"quantization_config": config, "device_map": {"": str(placement.device)}}
 
 
 def _load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:

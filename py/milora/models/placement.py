@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from milora.errors import MiloraError
+
+Quantization = Literal["none", "nf4", "int8"]
+"""How a base model's linear modules are held; what else it has keeps its dtype."""
 
 _dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The device, dtype and attention implementation of a model, and why they were taken."""
+    """The device, dtype, attention implementation and quantisation of a model, and why device and dtype were taken."""
 
     device: torch.device
     dtype: torch.dtype
     attention: str
     reason: str
+    quantization: Quantization = "none"
 
 
-def choose_placement(device: str, dtype: str, attention: str) -> Placement:
+def choose_placement(device: str, dtype: str, attention: str, quantization: Quantization = "none") -> Placement:
     """Turns ``auto`` into a choice and checks everything else.
 
     Raises:
-        MiloraError: ``input/invalid-spec`` for a device that is unknown or not there.
+        MiloraError: ``input/invalid-spec`` for a device that is unknown or not there; ``environment/missing-package``
+            for a quantised model without bitsandbytes.
     """
+    if quantization != "none" and find_spec("bitsandbytes") is None:
+        message = f"A base model in {quantization} needs the Python package bitsandbytes."
+        hint = "Install it with pip install bitsandbytes, or set train.quantization to none."
+        raise MiloraError("environment/missing-package", message, path="train.quantization", hint=hint)
     chosen_device, device_reason = _device(device)
     chosen_dtype, dtype_reason = _dtype(dtype, chosen_device)
     # On a CPU the backward pass of the fused attention alone took a third of a training step (135 M model).
     auto_attention = "eager" if chosen_device.type == "cpu" else "sdpa"
     chosen_attention = auto_attention if attention == "auto" else attention
-    return Placement(chosen_device, chosen_dtype, chosen_attention, f"{device_reason}, {dtype_reason}.")
+    reason = f"{device_reason}, {dtype_reason}."
+    return Placement(chosen_device, chosen_dtype, chosen_attention, reason, quantization)
 
 
 def available_devices() -> list[tuple[str, str, int]]:

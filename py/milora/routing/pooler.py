@@ -64,10 +64,14 @@ def attention_pool(
     scores_BT = hidden_BTD @ weight_D
     if scale_BT is not None:
         scores_BT = scores_BT * scale_BT
+    return _weighted_sum(hidden_BTD, attention_weights(scores_BT, prompt_mask_BT), scale_BT)
+
+
+def attention_weights(scores_BT: Tensor, prompt_mask_BT: Tensor) -> Tensor:
+    """The softmax over each prompt's tokens, [B, T], 0 at all others."""
     # The lowest finite value, not -inf: a row with no prompt token must not become NaN.
     scores_BT = scores_BT.masked_fill(~prompt_mask_BT, torch.finfo(scores_BT.dtype).min)
-    attention_BT = torch.softmax(scores_BT, dim=-1) * prompt_mask_BT
-    return _weighted_sum(hidden_BTD, attention_BT, scale_BT)
+    return torch.softmax(scores_BT, dim=-1) * prompt_mask_BT
 
 
 def average_pool(hidden_BTD: Tensor, prompt_mask_BT: Tensor, scale_BT: Tensor | None = None) -> Tensor:

@@ -77,6 +77,16 @@ test("a running generation is cancelled and the session goes on", async () => {
   expect(outputs).toHaveLength(1);
 });
 
+test("a chat needs a checkpoint with a chat template, and a message that is to be answered", async () => {
+  await backend.call("openModel", { model: at("model"), device: "cpu", dtype: "float32" });
+  const asked = { role: "user", content: "What is 2 + 2?" };
+  const call = backend.call("generate", { requests: [{ messages: [asked] }] });
+  expect((await failureOf(call)).code).toBe("model/unsupported");
+  const answered = { messages: [asked, { role: "assistant", content: "4" }] };
+  const rows = backend.call("scoreChoices", { rows: [{ ...answered, choices: ["a"] }] });
+  expect(await failureOf(rows)).toMatchObject({ code: "input/invalid-spec", path: "messages" });
+});
+
 test("an unknown adapter says which was meant", async () => {
   await backend.call("openModel", { model: at("model"), device: "cpu", dtype: "float32" });
   const config = planOf(await backend.call("describeModel", { model: at("model") }));

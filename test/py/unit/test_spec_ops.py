@@ -14,13 +14,14 @@ def test_every_operation_of_the_table_is_there():
 
 
 def test_defaults_are_filled_at_every_depth():
-    unset = {"adapter": None, "topK": None, "masked": [], "keepDecisionAs": None, "decision": None}
+    unset = {"adapter": None, "messages": None, "topK": None, "masked": [], "keepDecisionAs": None, "decision": None}
     filled = validate_input("generate", {"requests": [{"prompt": "a"}, {"prompt": "b", "chat": True}]})
     assert filled == {
         "requests": [{"prompt": "a", "chat": False, **unset}, {"prompt": "b", "chat": True, **unset}],
         "maxNewTokens": 128,
         "beams": 1,
         "explain": False,
+        "cutPrompts": False,
     }
     training = validate_input("startTraining", {"adapter": "x", "maxGradientNorm": None})
     assert training["maxGradientNorm"] is None

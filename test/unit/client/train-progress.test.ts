@@ -33,6 +33,7 @@ const finished: TrainEvent = {
   best: null,
   tokensPerSecond: 1,
   seconds: 1,
+  skipped: 0,
 };
 
 const drawn = (events: readonly TrainEvent[]): readonly string[] => {

@@ -25,14 +25,14 @@ const written = (text: string) => ({ text, promptTokens: 3, newTokens: 2, finish
 /** Answers "yes" to everything but long prompts, which get nothing readable. */
 const saysYes: FakeHandlers = {
   generate: ({ requests }) => ({
-    outputs: requests.map(({ prompt }) => written(prompt.length > 8 ? "hm" : " Yes.")),
+    outputs: requests.map(({ prompt = "" }) => written(prompt.length > 8 ? "hm" : " Yes.")),
   }),
 };
 
 /** Log-likelihoods by which "no" is likelier, by sum and by character. */
 const scores: FakeHandlers = {
   scoreChoices: ({ rows: asked }) => ({
-    scores: asked.map(({ prompt }) => [
+    scores: asked.map(({ prompt = "" }) => [
       { logLikelihood: prompt.length > 8 ? -9 : -3, tokens: 1 },
       { logLikelihood: prompt.length > 8 ? -4 : -1.9, tokens: 1 },
     ]),
@@ -85,6 +85,7 @@ describe("scorer generate", () => {
       ],
       beams: 3,
       maxNewTokens: 7,
+      cutPrompts: true,
     });
   });
 
@@ -104,7 +105,7 @@ describe("scorer generate", () => {
     const { result } = await run(
       {
         generate: ({ requests }) => ({
-          outputs: requests.map(({ prompt }) => {
+          outputs: requests.map(({ prompt = "" }) => {
             count += 1;
             if (count === 1) return written("I can't");
             if (count === 2) return written('[{"call":"other"}]');
@@ -265,7 +266,7 @@ describe("answers that are judged", () => {
 
   test("have both turns and no score, and the protocol says so", async () => {
     const { result, backend } = await run(
-      { generate: ({ requests }) => ({ outputs: requests.map(({ prompt }) => written(` ${prompt.length}`)) }) },
+      { generate: ({ requests }) => ({ outputs: requests.map(({ prompt = "" }) => written(` ${prompt.length}`)) }) },
       { task: judged },
     );
     expect(result).toMatchObject({ accuracy: null, total: 0, correct: 0, unscored: 2, newTokens: 8 });

@@ -5,6 +5,7 @@ import { chooseBySum, chooseNormalized } from "../../../ts/evaluate/choose.js";
 import { readSavedOutputs, scoreOutputs } from "../../../ts/evaluate/score-outputs.js";
 import { arcEasy } from "../../../ts/tasks/arc-easy.js";
 import { smartHome } from "../../../ts/tasks/smart-home/task.js";
+import { wilsonInterval } from "../../../ts/util/statistics.js";
 import { temporaryFolder } from "../../support/temporary-folder.js";
 import { rejectionOf } from "../../support/thrown.js";
 
@@ -20,6 +21,9 @@ describe("scoreOutputs", () => {
     const scored = scoreOutputs({ task: arcEasy, outputs });
     expect(scored.read).toEqual(["answer3", null, "answer2", "answer1"]);
     expect(scored).toMatchObject({ accuracy: 0.5, correct: 2, total: 4, unparsed: 1, majority: 0.5 });
+    // Three outputs by the task's four choices, one by its own two.
+    expect(scored).toMatchObject({ task: "arc-easy", version: 1, reader: "robust", chance: (3 / 4 + 1 / 2) / 4 });
+    expect(scored.interval).toEqual(wilsonInterval(2, 4));
   });
 
   test("compat", () => {
@@ -51,6 +55,11 @@ describe("readSavedOutputs", () => {
     expect(error.allowed).toContain("output must be text");
     await writeFile(file, "\n");
     await rejectionOf(readSavedOutputs(file), "data/empty");
+    await writeFile(
+      file,
+      Buffer.concat([Buffer.from('{"output":"a","answer":"b"}\n{"output":"'), Buffer.from([0xff])]),
+    );
+    expect(await rejectionOf(readSavedOutputs(file), "data/bad-row")).toMatchObject({ file, line: 2 });
     await writeFile(file, "{");
     await rejectionOf(readSavedOutputs(file), "data/bad-row");
   });

@@ -8,7 +8,7 @@ const routing = { experts: [["v", "o"]], gates: [[0.75, 0.25]] };
 const echoing = () =>
   createFakeBackend({
     generate: ({ requests, explain }) => ({
-      outputs: requests.map(({ adapter, prompt }) => ({
+      outputs: requests.map(({ adapter, prompt = "" }) => ({
         text: `${prompt}!`,
         promptTokens: 2,
         newTokens: 1,

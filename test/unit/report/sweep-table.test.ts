@@ -102,6 +102,7 @@ describe("sweepTables", () => {
         range: [0.5, 0.6],
         againstBefore: "better",
         againstBest: null,
+        paired: null,
         trainTokensPerSecond: 40,
         decodeTokensPerSecond: 52,
         missing: 0,
@@ -196,7 +197,7 @@ describe("the written tables", () => {
       .split("\n");
     expect(lines).toHaveLength(2);
     expect(lines[1]).toBe(
-      'g,arc,accuracy,"a, ""b""",1000,100,200,300,0.4,0=0.5 1=0.75,0.625,0.5,0.75,better,,40,62.5,0.25,0.26',
+      'g,arc,accuracy,"a, ""b""",1000,100,200,300,0.4,0=0.5 1=0.75,0.625,0.5,0.75,better,,40,62.5,0.25,0.26,,,,,,,,,,',
     );
   });
 });

@@ -138,6 +138,16 @@ describe("expandSweep", () => {
     expect(error.problems[0]).toMatch(/^g\/lora topK=3: method.topK: /);
     expect(error.problems[1]).toContain('Did you mean "milora"?');
   });
+
+  it("refuses a reference that no row is called, and the reference changes no id", () => {
+    const groups = [{ name: "home", spec: { data }, evaluate }];
+    const axes = { method: [lora, milora] };
+    const named = expand({ axes, groups, reference: "milora small" });
+    expect(named.map(({ id }) => id)).toEqual(expand({ axes, groups }).map(({ id }) => id));
+    const error = errorOf(() => expand({ axes, groups, reference: "milora smal" }), "input/invalid-spec");
+    expect(error).toMatchObject({ path: "reference", found: "milora smal", allowed: "lora rank=8, milora small" });
+    expect(error.message).toContain('did you mean "milora small"?');
+  });
 });
 
 describe("selectJobs", () => {

@@ -1,8 +1,12 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
+import { hubRecordText } from "../../client/hub.js";
+import { resultName } from "../../runs/stored-results.js";
+import { hubChoice } from "../../spec/data.js";
 import { parseWith } from "../../spec/parse.js";
 import { writeFileAtomic } from "../../util/files.js";
+import { counted } from "../../util/text.js";
 import { createProgress, type Progress } from "../../util/progress.js";
 import { openSession } from "../open-session.js";
 import { percent, printResult, table, type CommandContext } from "../output.js";
@@ -12,8 +16,12 @@ const optionsSchema = z.object({
   tasks: z.string().transform((text) => text.split(",").map((name) => name.trim())),
   adapter: z.string().optional(),
   data: z.string().optional(),
+  hub: z.string().optional(),
+  hubConfig: z.string().optional(),
+  hubRevision: z.string().optional(),
   scorer: z.enum(["generate", "label", "loglik"]),
   template: z.string().optional(),
+  reader: z.enum(["robust", "compat"]),
   beams: z.int().min(1),
   limit: z.int().min(1).optional(),
   maxNewTokens: z.int().min(1).optional(),
@@ -38,23 +46,32 @@ const taskProgress = () => {
 /** `milora eval`: scores on tasks; an adapter in a run's folder keeps its results there. */
 export const evaluateCommand = async (context: CommandContext, raw: object): Promise<void> => {
   const options = parseWith(optionsSchema, raw, { what: "The options" });
-  const { model, device, dtype, tasks, adapter, data: dir } = options;
+  const {
+    model,
+    device,
+    dtype,
+    tasks,
+    adapter,
+    data: dir,
+    hub: id,
+    hubConfig: config,
+    hubRevision: revision,
+  } = options;
+  const isHub = id !== undefined || config !== undefined || revision !== undefined;
   await using milora = await openSession({ model, device, dtype });
   const { results } = await milora.evaluate({
     ...options,
     tasks,
     adapter,
     dir,
+    hub: isHub ? parseWith(hubChoice, { id, config, revision }, { what: "The choice of rows on the hub" }) : undefined,
     signal: context.signal,
     onProgress: taskProgress(),
   });
   const run = adapter === undefined ? undefined : dirname(adapter);
   if (run !== undefined && existsSync(join(run, "run.json")))
     for (const result of results)
-      await writeFileAtomic(
-        join(run, "results", `${result.task}-${result.scorer}.json`),
-        `${JSON.stringify(result)}\n`,
-      );
+      await writeFileAtomic(join(run, "results", `${resultName(result)}.json`), `${JSON.stringify(result)}\n`);
   if (options.outputs !== undefined) await writeFileAtomic(options.outputs, `${JSON.stringify({ results })}\n`);
   const short = results.map(({ rows: _rows, ...figures }) => figures);
   printResult(context, { results: short }, () => [
@@ -75,5 +92,13 @@ export const evaluateCommand = async (context: CommandContext, raw: object): Pro
       ]),
     ]),
     ...short.map((result) => `${result.task}: ${result.protocol}`),
+    ...short.flatMap(({ task, source }) =>
+      source === undefined ? [] : [`${task}: rows of ${hubRecordText(source)}`],
+    ),
+    ...short.flatMap(({ task, truncated = 0 }) =>
+      truncated === 0
+        ? []
+        : [`${task}: ${counted(truncated, "prompt")} lost the start, too long for the model's context`],
+    ),
   ]);
 };

@@ -10,7 +10,9 @@ export const score = async (context: CommandContext, raw: object): Promise<void>
   const { task, outputs, reader } = parseWith(optionsSchema, raw, { what: "The options" });
   const result = await scoreFile({ task, file: outputs, reader });
   printResult(context, result, () => [
-    `accuracy ${percent(result.accuracy)} (${result.correct}/${result.total}), ${result.unparsed} without an answer, ` +
-      `majority ${percent(result.majority)}`,
+    `accuracy ${percent(result.accuracy)} (${result.correct}/${result.total}), 95 % ` +
+      `${result.interval.map(percent).join(" to ")}, ${result.unparsed} without an answer, ` +
+      `chance ${percent(result.chance)}, majority ${percent(result.majority)}`,
+    `${result.task} v${result.version}; saved outputs; ${result.reader} reader`,
   ]);
 };

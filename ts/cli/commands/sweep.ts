@@ -10,6 +10,7 @@ import { parseWith } from "../../spec/parse.js";
 import { openSweepBook, readSweepRecord, type SweepBook } from "../../sweep/book.js";
 import { childStarter } from "../../sweep/child.js";
 import { expandSweep, selectJobs, type SweepJob } from "../../sweep/expand.js";
+import { readJobResults } from "../../sweep/job-results.js";
 import { jobPlaces } from "../../sweep/run-job.js";
 import { runSweep } from "../../sweep/run-sweep.js";
 import { createProgress } from "../../util/progress.js";
@@ -106,8 +107,9 @@ export const sweepCommand = async (context: CommandContext, raw: object, file: s
   const book = await openSweepBook(out, sweep, all);
   try {
     await execute({ out, book, jobs, parallel: options.jobs }, context.signal);
-    const report = await writeSweepReport(out, book.record());
-    const records = recordedIn(book.record(), jobs);
+    const record = book.record();
+    const report = await writeSweepReport(out, record, await readJobResults(out, plannedJobs(record)));
+    const records = recordedIn(record, jobs);
     tell(`table ${report}`);
     printRuns(context, out, records);
     if (context.signal.aborted) return 130;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from milora.server.ops import adapters, data, evaluation, generation, hello, model, training
+from milora.server.ops import adapters, bench, data, engine, evaluation, generation, hello, hub, model, training
 from milora.server.ops.memory import Operation, reports_memory
 from milora.tuners import register
 
@@ -15,6 +15,7 @@ _operations: dict[str, Operation] = {
     "closeModel": model.close_model,
     "loadRows": data.load_rows,
     "exportRows": data.export_rows,
+    "fetchHubRows": hub.fetch_hub_rows,
     "attachAdapter": adapters.attach_adapter,
     "loadAdapter": adapters.load_adapter,
     "unloadAdapter": adapters.unload_adapter,
@@ -23,6 +24,8 @@ _operations: dict[str, Operation] = {
     "exportLora": adapters.export_lora_op,
     "routePrompts": evaluation.route_prompts,
     "startTraining": training.start_training,
+    "setMicroBatch": training.set_micro_batch,
+    "trialStep": training.trial_step,
     "weightsStep": training.weights_step,
     "activationStep": training.activation_step,
     "pruneCandidates": training.prune_candidates,
@@ -34,6 +37,14 @@ _operations: dict[str, Operation] = {
     "dataLoss": evaluation.data_loss,
     "generate": generation.generate,
     "scoreChoices": evaluation.score_choices,
+    "benchTrain": bench.bench_train,
+    "trainCurves": bench.train_curves,
+    "engineOpen": engine.engine_open,
+    "engineLoad": engine.engine_load,
+    "engineUnload": engine.engine_unload,
+    "engineSubmit": engine.engine_submit,
+    "engineStep": engine.engine_step,
+    "engineClose": engine.engine_close,
 }
 
 OPS: dict[str, Operation] = {name: reports_memory(operation) for name, operation in _operations.items()}

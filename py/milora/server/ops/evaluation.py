@@ -37,9 +37,7 @@ def data_loss(payload: dict[str, Any], call: Call) -> dict[str, Any]:
 def score_choices(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     """Log-likelihood of choices."""
     opened = session.current()
-    rows = [
-        ScoringRow(session.prompt_of(row["prompt"], row["chat"]), tuple(row["choices"])) for row in payload["rows"]
-    ]
+    rows = [ScoringRow(session.prompt_of(row), tuple(row["choices"])) for row in payload["rows"]]
     with opened.host.use(payload["adapter"]) as active:
         scores = score(
             active,
@@ -52,7 +50,8 @@ def score_choices(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     return {
         "scores": [
             [{"logLikelihood": choice.log_likelihood, "tokens": choice.tokens} for choice in row] for row in scores
-        ]
+        ],
+        "truncated": [index for index, row in enumerate(scores) if any(choice.truncated for choice in row)],
     }
 
 
@@ -60,7 +59,7 @@ def route_prompts(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     """What an adapter's routers decide for prompts."""
     opened = session.current()
     adapter = payload["adapter"]
-    prompts = [session.prompt_of(request["prompt"], request["chat"]) for request in payload["requests"]]
+    prompts = [session.prompt_of(request) for request in payload["requests"]]
     prompt_ids = opened.encoder.prompt_ids(prompts)
     _check_lengths(prompt_ids, opened.opened.context_length)
     with opened.host.use(adapter) as active:

@@ -17,7 +17,7 @@ def generate(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     opened = session.current()
     _check_kept_names(payload["requests"])
     requests = [_request(opened, request, index) for index, request in enumerate(payload["requests"])]
-    settings = GenerationSettings(payload["maxNewTokens"], payload["beams"], payload["explain"])
+    settings = GenerationSettings(payload["maxNewTokens"], payload["beams"], payload["explain"], payload["cutPrompts"])
     outputs = run(
         opened.host,
         opened.encoder,
@@ -37,6 +37,7 @@ def generate(payload: dict[str, Any], call: Call) -> dict[str, Any]:
                 "newTokens": output.new_tokens,
                 "finish": "stop" if output.stopped else "length",
                 "routing": _routing_json(output.routing, request.adapter),
+                "truncated": output.truncated,
             }
             for output, request in zip(outputs, requests, strict=True)
         ]
@@ -55,7 +56,7 @@ def _check_kept_names(requests: list[dict[str, Any]]) -> None:
 def _request(opened: session.OpenSession, request: dict[str, Any], index: int) -> GenerationRequest:
     adapter, name = request["adapter"], request["decision"]
     return GenerationRequest(
-        session.prompt_of(request["prompt"], request["chat"]),
+        session.prompt_of(request),
         adapter,
         top_k=request["topK"],
         allowed=_allowed(opened, adapter, request["masked"], index),

@@ -43,7 +43,7 @@ def describe_model(payload: dict[str, Any], call: Call) -> dict[str, Any]:
 
 def open_model_op(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     """Opens a model; one that was open is closed first."""
-    placement = choose_placement(payload["device"], payload["dtype"], payload["attention"])
+    placement = choose_placement(payload["device"], payload["dtype"], payload["attention"], payload["quantization"])
     source = resolve_source(payload["model"])
     session.end()
     opened = open_model(source, placement, payload["seed"], session.reporter(call, "converting the GGUF file"))

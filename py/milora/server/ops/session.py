@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Any
 
 import torch
 
 from milora.data import Dataset, Prompt, TextEncoder
 from milora.engine import AdapterHost, KeptDecisions
+from milora.engine.fused import Engine
 from milora.errors import MiloraError
 from milora.models import OpenedModel
 from milora.server.call import Call
@@ -27,6 +29,7 @@ class OpenSession:
     datasets: dict[str, Dataset] = field(default_factory=dict)
     training: TrainingSession | None = None
     decisions: KeptDecisions = field(default_factory=KeptDecisions)
+    engine: Engine | None = None
 
     def dataset(self, name: str) -> Dataset:
         """A loaded data set.
@@ -95,6 +98,19 @@ def reporter(call: Call, stage: str) -> Callable[[int, int], None]:
     return on_step
 
 
-def prompt_of(text: str, chat: bool) -> Prompt:
-    """A prompt as a plain text or as the one user message of a chat."""
-    return Prompt.user(text) if chat else Prompt(text)
+def prompt_of(asked: Mapping[str, Any]) -> Prompt:
+    """What a request asks: a plain text, the one user message of a chat, or a chat's messages.
+
+    Raises:
+        MiloraError: ``input/invalid-spec`` for messages beside a prompt, or that end with an answer.
+    """
+    text, messages = asked["prompt"], asked["messages"]
+    if messages is None:
+        return Prompt.user(text) if asked["chat"] else Prompt(text)
+    if text:
+        message = "A request has a prompt and messages; allowed is one of the two."
+        raise MiloraError("input/invalid-spec", message, path="messages")
+    if messages[-1]["role"] == "assistant":
+        message = "The last message is the assistant's; a chat ends with the message that is to be answered."
+        raise MiloraError("input/invalid-spec", message, path="messages", found="assistant")
+    return Prompt(messages=tuple((message["role"], message["content"]) for message in messages))

@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from milora.errors import MiloraError
+from milora.models import Placement
 from milora.server.call import Call
 from milora.server.ops import session
 from milora.training import Group, TrainingSession, TrainingSettings, VirtualStep
 from milora.training import load_training as load_state
 from milora.training import save_training as save_state
+from milora.training.memory import free_bytes
+from milora.training.recomputation import recompute_layers
 from milora.tuners.methods import hooks_of
 
 
@@ -20,9 +25,12 @@ def start_training(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     if opened.training is not None:
         message = f"The adapter {opened.training.adapter!r} is in training; call stopTraining first."
         raise MiloraError("input/invalid-spec", message)
+    _check_float16(opened.opened.placement)
     settings = TrainingSettings(
         micro_batch=payload["microBatch"],
         weight_decay=payload["weightDecay"],
+        weight_decay_on=payload["weightDecayOn"],
+        lora_plus_ratio=payload["loraPlusRatio"],
         betas=(payload["betas"][0], payload["betas"][1]),
         epsilon=payload["epsilon"],
         max_gradient_norm=payload["maxGradientNorm"],
@@ -31,12 +39,43 @@ def start_training(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     )
     adapter = payload["adapter"]
     with opened.host.use(adapter) as active:
-        opened.training = TrainingSession(active.model, adapter, settings, opened.encoder.pad_id)
+        training = TrainingSession(active.model, adapter, settings, opened.encoder.pad_id)
+        recompute_layers(opened.opened.model, payload["gradientCheckpointing"])
+    opened.training = training
     opened.host.hold(adapter)
     return {
         "weights": opened.training.weights.num_parameters,
         "activation": opened.training.activation.num_parameters,
     }
+
+
+def _check_float16(placement: Placement) -> None:
+    if placement.dtype == torch.float16 and placement.device.type != "cuda":
+        raise MiloraError(
+            "input/invalid-spec",
+            f"A base model in float16 is trained on CUDA alone, where the loss is scaled; this one is on "
+            f"{placement.device}.",
+            path="train.dtype",
+            found=f"float16 on {placement.device}",
+            allowed="float32, bfloat16",
+            hint="Set train.dtype to bfloat16 or float32.",
+        )
+
+
+def set_micro_batch(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """How many rows are computed at once from now on."""
+    session.current().open_training().micro_batch = payload["rows"]
+    return {}
+
+
+def trial_step(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """The gradients of rows, thrown away, for the memory that they take."""
+    opened = session.current()
+    training = opened.open_training()
+    dataset = opened.dataset(payload["data"])
+    with opened.host.use(training.adapter):
+        used = training.trial(dataset, payload["rows"])
+    return {"usedBytes": used, "freeBytes": free_bytes(opened.opened.placement.device)}
 
 
 def weights_step(payload: dict[str, Any], call: Call) -> dict[str, Any]:
@@ -114,4 +153,5 @@ def stop_training(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     opened = session.current()
     opened.training = None
     opened.host.hold(None)
+    recompute_layers(opened.opened.model, False)
     return {}

@@ -1,0 +1,29 @@
+"""Modules that run another forward method for a while."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+
+from torch import Tensor, nn
+
+Forward = Callable[..., Tensor]
+
+
+def is_untouched(module: nn.Module) -> bool:
+    """The module has its class's own forward method, no hooks, and nothing of it trains."""
+    if "forward" in module.__dict__ or module._forward_hooks or module._forward_pre_hooks:
+        return False
+    return not any(parameter.requires_grad for parameter in module.parameters())
+
+
+@contextlib.contextmanager
+def forwards_replaced(forwards: Mapping[nn.Module, Forward]) -> Iterator[None]:
+    """Inside, the modules run these in place of their own forward methods."""
+    for module, forward in forwards.items():
+        module.__dict__["forward"] = forward
+    try:
+        yield
+    finally:
+        for module in forwards:
+            del module.__dict__["forward"]

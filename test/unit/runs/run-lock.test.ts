@@ -1,0 +1,50 @@
+import { existsSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { lockRun } from "../../../ts/runs/run-lock.js";
+import { temporaryFolder } from "../../support/temporary-folder.js";
+
+/** No process has this id: it is above what Linux and macOS give. */
+const nobody = 2 ** 30;
+
+describe("a run's lock", () => {
+  it("is held by one, and free again afterwards", async () => {
+    const root = await temporaryFolder();
+    const file = join(root, "run.lock");
+    const release = lockRun(root, file);
+    expect(() => lockRun(root, file)).toThrow(`in progress: process ${process.pid}`);
+    release();
+    expect(existsSync(file)).toBe(false);
+    lockRun(root, file)();
+  });
+
+  it.each([
+    ["a process that is gone", { pid: nobody, host: hostname(), began: null }],
+    ["another process of the same id", { pid: process.pid, host: hostname(), began: "never" }],
+  ])("of %s is taken over", async (_name, holder) => {
+    const root = await temporaryFolder();
+    const file = join(root, "run.lock");
+    writeFileSync(file, JSON.stringify(holder));
+    const release = lockRun(root, file);
+    expect(JSON.parse(readFileSync(file, "utf8"))).toMatchObject({ pid: process.pid });
+    release();
+  });
+
+  it("that was not written to its end is nobody's", async () => {
+    const root = await temporaryFolder();
+    const file = join(root, "run.lock");
+    writeFileSync(file, '{"pid":');
+    lockRun(root, file)();
+  });
+
+  it("of another machine counts as long as it is touched", async () => {
+    const root = await temporaryFolder();
+    const file = join(root, "run.lock");
+    writeFileSync(file, JSON.stringify({ pid: nobody, host: "elsewhere.example", began: null }));
+    expect(() => lockRun(root, file)).toThrow("on elsewhere.example");
+    const old = new Date(Date.now() - 120_000);
+    utimesSync(file, old, old);
+    lockRun(root, file)();
+  });
+});
