@@ -25,9 +25,9 @@ from milora.routing.context import RoutingContext, routing_context
 from milora.tuners.methods import hooks_of
 
 try:
-    from lm_eval.api.registry import register_model  # pyright: ignore[reportMissingImports]
-    from lm_eval.models.huggingface import HFLM  # pyright: ignore[reportMissingImports]
-    from lm_eval.models.utils import Collator  # pyright: ignore[reportMissingImports]
+    from lm_eval.api.registry import register_model
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.models.utils import Collator
 except ModuleNotFoundError as error:
     raise MiloraError(
         "environment/missing-package",
@@ -153,14 +153,3 @@ def _without_last_column(batch: Batch) -> Batch:
         # Flat indices: each earlier row is now one token shorter.
         positions=batch.positions - batch.row_of_target,
     )
-
-
-def main() -> None:
-    """The command line of lm-evaluation-harness."""
-    from lm_eval.__main__ import cli_evaluate  # pyright: ignore[reportMissingImports]
-
-    cli_evaluate()
-
-
-if __name__ == "__main__":
-    main()

@@ -65,7 +65,7 @@ def tokenizer(base_folder: Path) -> Any:
 @pytest.fixture
 def as_requests() -> Callable[[str, Sequence[tuple[str, ...]]], list[Any]]:
     """``as_requests("loglikelihood", [(context, continuation), …])``: the harness' requests."""
-    from lm_eval.api.instance import Instance  # pyright: ignore[reportMissingImports]
+    from lm_eval.api.instance import Instance
 
     def build(kind: Any, arguments: Sequence[tuple[str, ...]]) -> list[Any]:
         return [Instance(kind, {}, entry, index) for index, entry in enumerate(arguments)]

@@ -27,7 +27,7 @@ QUESTIONS = {
     "Hm?": (" yes", " not at all, as far as anyone knows", "!"),
 }
 PAIRS = [(context, choice) for context, choices in QUESTIONS.items() for choice in choices]
-ARC_SCRIPT = Path(__file__).parents[2] / "fixtures" / "python" / "lm_eval_arc.py"
+ROWS_SCRIPT = Path(__file__).parents[2] / "fixtures" / "python" / "lm_eval_rows.py"
 
 
 def new_lm(kind, model, tokenizer, batch_size: int | str = 4, **options):
@@ -36,7 +36,7 @@ def new_lm(kind, model, tokenizer, batch_size: int | str = 4, **options):
 
 @pytest.fixture
 def hf():
-    from lm_eval.models.huggingface import HFLM  # pyright: ignore[reportMissingImports]
+    from lm_eval.models.huggingface import HFLM
 
     return HFLM
 
@@ -188,7 +188,7 @@ def test_refusals(adapted, tokenizer, ours, as_requests):
 
 
 def test_by_name_from_folders(adapted, tokenizer, base_folder, tmp_path, ours, as_requests):
-    from lm_eval.api.registry import get_model  # pyright: ignore[reportMissingImports]
+    from lm_eval.api.registry import get_model
 
     model = adapted()
     milora.save(model, tmp_path / "adapter")
@@ -199,42 +199,27 @@ def test_by_name_from_folders(adapted, tokenizer, base_folder, tmp_path, ours, a
     assert difference(found, by_engine(model, tokenizer, QUESTIONS.items())) <= 1e-4
 
 
-def test_command_line_knows_the_model():
-    program = (
-        "import runpy, sys; sys.argv = ['milora.lm_eval', '--help']\n"
-        "try: runpy.run_module('milora.lm_eval', run_name='__main__')\n"
-        "except SystemExit: pass\n"
-        "from lm_eval.api.registry import get_model; print(get_model('milora').__name__)"
-    )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
-    assert run.stdout.rstrip().endswith("MiloraLM")
-
-
-def test_arc_script(adapted, tokenizer, base_folder, tmp_path):
-    model = adapted()
-    adapter = tmp_path / "adapter"
-    milora.save(model, adapter)
-    config = json.loads((adapter / "adapter_config.json").read_text())
-    (adapter / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(base_folder)}))
-    items = [
-        {"instruction": _instruction("Is it wet?", ["it is", "no"]), "answer": "answer1"},
-        {"instruction": _instruction("Which\nof these?", ["this", "Answer2: that", "none"]), "answer": "answer3"},
-        {"instruction": _instruction("Left out?", ["a", "b"]), "answer": "answer2"},
+@pytest.mark.parametrize("adapter", [False, True])
+def test_rows_script(adapted, tokenizer, base, base_folder, tmp_path, ours, adapter):
+    """What scripts/lm-eval-agreement.ts asks: our scores, by ``hf`` without an adapter, by ``milora`` with one."""
+    command = [sys.executable, str(ROWS_SCRIPT), str(base_folder)]
+    model = adapted() if adapter else base
+    if adapter:
+        milora.save(model, tmp_path / "adapter")
+        command.append(str(tmp_path / "adapter"))
+    rows = [{"prompt": prompt, "choices": choices} for prompt, choices in QUESTIONS.items()]
+    rows.append({"prompt": "Hm? ", "choices": ["yes"]})
+    messages = [
+        {"do": "likelihoods", "rows": rows, "batch": 4},
+        {"do": "texts", "prompts": ["Hm?"], "batch": 1, "settings": {"until": ["\n\n\n"], "max_gen_toks": 8}},
     ]
-    (tmp_path / "arc-easy").mkdir()
-    (tmp_path / "arc-easy" / "test.json").write_text(json.dumps(items))
-    command = [sys.executable, str(ARC_SCRIPT), str(adapter), str(tmp_path), "2"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
-    found = json.loads(run.stdout)
-    assert [len(row) for row in found] == [2, 3]
-    questions = [
-        ("Question: Is it wet?\nAnswer:", (" it is", " no")),
-        ("Question: Which\nof these?\nAnswer:", (" this", " Answer2: that", " none")),
-    ]
-    assert difference([value for row in found for value in row], by_engine(model, tokenizer, questions)) <= 1e-4
-
-
-def _instruction(question, choices):
-    stated = " ".join(f"Answer{index}: {choice}" for index, choice in enumerate(choices, 1))
-    labels = "/".join(f"answer{index}" for index in range(1, len(choices) + 1))
-    return f"Please choose the correct answer to the question: {question}\n\n{stated}\n\nAnswer format: {labels}"
+    lines = "".join(json.dumps(message) + "\n" for message in messages)
+    run = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=180, check=True)
+    scored, [text] = map(json.loads, run.stdout.splitlines())
+    found = [value for row in scored[:-1] for value in row["values"]]
+    assert difference(found, by_engine(model, tokenizer, QUESTIONS.items())) <= 1e-4
+    # The harness moves a space at the prompt's end to the choice.
+    assert [row["sameTokens"] for row in scored] == [[True] * len(row["choices"]) for row in rows[:-1]] + [[False]]
+    prompt = tokenizer("Hm?", return_tensors="pt")
+    written = model.generate(**prompt, max_new_tokens=8, do_sample=False)[0, prompt["input_ids"].shape[1] :]
+    assert text == tokenizer.decode(written, skip_special_tokens=True)
