@@ -6,6 +6,7 @@ import { newestCheckpoint } from "../../ts/runs/checkpoint.js";
 import { jsonOf, runProgram } from "../support/cli.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
 import { makeTinyModel } from "../support/tiny-model.js";
+import { writeRunSpec } from "../support/training-runs.js";
 
 /** Mounts a small file system; only root may, and only on Linux. */
 const mountSmallDisk = (folder: string, megabytes: number): boolean => {
@@ -46,7 +47,7 @@ describe("a full disk", () => {
       expect(failed.exitCode).toBe(1);
       expect(jsonOf(failed)).toMatchObject({ error: { code: "run/disk" } });
       const checkpoints = join(disk, "run", "checkpoints");
-      const newest = newestCheckpoint(checkpoints);
+      const { checkpoint: newest } = await newestCheckpoint(checkpoints);
       expect(newest?.state.step).toBeGreaterThan(0);
       expect(readdirSync(checkpoints).filter((name) => name.endsWith(".partial"))).toEqual([]);
       expect(readFileSync(join(newest?.folder ?? "", "training", "training.json"), "utf8")).toContain("{");
@@ -54,9 +55,28 @@ describe("a full disk", () => {
         if (name !== `step-${newest?.state.step}`) rmSync(join(checkpoints, name), { recursive: true });
       const resumed = await runProgram([...args, "--resume"]);
       // Forty checkpoints fill the disk once more; what counts is that the run went on from the whole one.
-      const after = newestCheckpoint(checkpoints);
+      const { checkpoint: after } = await newestCheckpoint(checkpoints);
       expect(after?.state.step).toBeGreaterThan(newest?.state.step ?? 0);
       expect([0, 1]).toContain(resumed.exitCode);
+    } finally {
+      execaSync("umount", [disk]);
+    }
+  });
+
+  it("that is read-only is refused before anything is computed, for a new run and for one to go on with", async (context) => {
+    const parent = await temporaryFolder();
+    const disk = join(parent, "disk");
+    if (!mountSmallDisk(disk, 8)) context.skip("a small file system can't be mounted here (needs root on Linux)");
+    try {
+      const spec = await writeRunSpec({ model: model.folder, train: { maxSteps: 2, epochs: 9 } });
+      const args = (run: string) => ["train", spec, "--out", join(disk, run), "--json"];
+      expect((await runProgram(args("whole"))).exitCode).toBe(0);
+      execaSync("mount", ["-o", "remount,ro", disk]);
+      for (const run of [args("new"), [...args("whole"), "--resume"]]) {
+        const refused = await runProgram(run);
+        expect(refused.exitCode).toBe(1);
+        expect(jsonOf(refused)).toMatchObject({ error: { code: "run/disk", found: "EROFS" } });
+      }
     } finally {
       execaSync("umount", [disk]);
     }

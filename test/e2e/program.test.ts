@@ -12,7 +12,18 @@ describe("milora, without Python", () => {
   it("prints help and version and never looks for Python", async () => {
     const help = await runProgram(["--help"], { env: noPython });
     expect(help.exitCode).toBe(0);
-    for (const command of ["setup", "doctor", "quickstart", "params", "train", "eval", "generate", "score", "tasks"])
+    for (const command of [
+      "setup",
+      "doctor",
+      "quickstart",
+      "params",
+      "train",
+      "eval",
+      "generate",
+      "score",
+      "compare",
+      "tasks",
+    ])
       expect(help.stdout).toContain(`  ${command} `);
     expect((await runProgram(["--version"], { env: noPython })).stdout).toMatch(/^\d+\.\d+\.\d+$/);
   });

@@ -1,4 +1,5 @@
-import { closeSync, fsyncSync, openSync, truncateSync, statSync, writeSync, existsSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, statSync, truncateSync, writeSync } from "node:fs";
+import { onDisk } from "./disk.js";
 
 /** What a training run tells, in order; each is one line of `events.jsonl`. */
 export type TrainEvent =
@@ -60,6 +61,22 @@ export type TrainEvent =
   /** A search dropped candidates; at most `left` are left at each place. */
   | { readonly type: "pruned"; readonly step: number; readonly left: number }
   | { readonly type: "checkpoint"; readonly step: number; readonly folder: string }
+  | {
+      /** An update that was not made, because loss or gradient was not finite. */
+      readonly type: "skipped";
+      readonly step: number;
+      readonly kind: "weights" | "activation";
+      /** The file of the rows, in the run's folder. */
+      readonly file: string;
+      /** Lines of the file, from 1: the rows whose own loss is not finite, else all rows of the step. */
+      readonly lines: readonly number[];
+      /** Updates of the run that were skipped so far. */
+      readonly total: number;
+    }
+  /** Memory was exhausted, or a trial said what fits: so many rows are computed at once from now on. */
+  | { readonly type: "microBatch"; readonly step: number; readonly from: number | null; readonly to: number }
+  /** Nothing came to an end for so many minutes; `during` says what was going on. Told once a stall. */
+  | { readonly type: "stalled"; readonly step: number; readonly minutes: number; readonly during: string }
   | { readonly type: "warning"; readonly message: string }
   | {
       readonly type: "finished";
@@ -69,6 +86,8 @@ export type TrainEvent =
       /** All tokens that were not padding, of weight steps, a second of training. */
       readonly tokensPerSecond: number;
       readonly seconds: number;
+      /** Updates that were skipped because loss or gradient was not finite. */
+      readonly skipped: number;
     };
 
 /** An append-only record of events, a JSON object a line. */
@@ -82,19 +101,25 @@ export interface EventLog {
 /**
  * Opens the record for appending. With `keepBytes` everything after is cut off: what a killed run wrote
  * after its last checkpoint is made again by the resumed one.
+ * @throws MiloraError `run/disk`, here and in each call.
  */
 export const openEventLog = (file: string, keepBytes?: number): EventLog => {
-  if (keepBytes !== undefined && existsSync(file) && statSync(file).size > keepBytes) truncateSync(file, keepBytes);
-  const handle = openSync(file, "a");
+  const place = { what: "The run's record", file };
+  const handle = onDisk(place, () => {
+    if (keepBytes !== undefined && existsSync(file) && statSync(file).size > keepBytes) truncateSync(file, keepBytes);
+    return openSync(file, "a");
+  });
   let open = true;
   return {
     append: (event) => {
-      writeSync(handle, `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`);
+      const line = `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`;
+      onDisk(place, () => writeSync(handle, line));
     },
-    sync: () => {
-      fsyncSync(handle);
-      return statSync(file).size;
-    },
+    sync: () =>
+      onDisk(place, () => {
+        fsyncSync(handle);
+        return statSync(file).size;
+      }),
     close: () => {
       if (open) closeSync(handle);
       open = false;

@@ -16,9 +16,21 @@ export const manifestSchema = z.object({
   /** The spec with all defaults filled in. */
   spec: runSchema,
   /** Checksums of the tokenised rows, and their form: a resumed run must see the same. */
-  data: z.object({ train: z.string(), dev: z.string(), format: z.enum(["plain", "chat"]) }),
+  data: z.object({
+    train: z.string(),
+    dev: z.string(),
+    format: z.enum(["plain", "chat"]),
+    /** Checksums of the rows as they were read from their source; records of older versions have none. */
+    source: z.object({ train: z.string(), dev: z.string() }).optional(),
+  }),
+  /** The run that this one continues: its folder and the step of the adapter that training started from. */
+  parent: z.object({ run: z.string(), step: z.int().nullable() }).nullable().default(null),
+  /** What was changed, by name, when the run was resumed. */
+  changes: z.array(z.object({ step: z.int(), changed: z.array(z.string()) })).default([]),
   step: z.int(),
   stoppedBy: z.string().nullable(),
+  /** Updates that were skipped because loss or gradient was not finite. */
+  skipped: z.int().default(0),
   best: z.object({ step: z.int(), devPerplexity: z.number() }).nullable(),
   tokensPerSecond: z.number().nullable(),
   /** What trains, and what of the adapter modules a prompt activates; records of older versions have none. */

@@ -1,10 +1,12 @@
-import { existsSync, mkdirSync, readFileSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { MiloraError } from "../errors.js";
 import { parseWith } from "../spec/parse.js";
 import { readJsonFile, writeFileAtomic } from "../util/files.js";
+import { makeFolder, onDisk } from "./disk.js";
 import { manifestSchema, runFormatVersion, type Manifest } from "./manifest.js";
+import { lockRun } from "./run-lock.js";
 
 /** The places of a run folder. */
 export interface RunFolder {
@@ -20,6 +22,8 @@ export interface RunFolder {
   readonly adapter: string;
   readonly results: string;
   readonly data: string;
+  /** Who writes the run; there while it is in progress. */
+  readonly lock: string;
 }
 
 export const runFolder = (root: string): RunFolder => ({
@@ -32,27 +36,59 @@ export const runFolder = (root: string): RunFolder => ({
   adapter: join(root, "adapter"),
   results: join(root, "results"),
   data: join(root, "data"),
+  lock: join(root, "run.lock"),
 });
 
-/**
- * Makes the folders of a new run.
- * @throws MiloraError `run/exists` where the folder holds a run or anything else.
- */
-export const createRunFolder = (root: string): RunFolder => {
-  const folder = runFolder(root);
-  if (existsSync(folder.manifest))
+/** A folder that a run holds: its places, and a function that lets go of it. */
+export interface HeldRun {
+  readonly folder: RunFolder;
+  readonly release: () => void;
+}
+
+/** A lock without a run: the run was killed before it began, and what it left is in nobody's way. */
+const isUnborn = (folder: RunFolder): boolean => existsSync(folder.lock) && !existsSync(folder.manifest);
+
+const refuseUsed = (folder: RunFolder): void => {
+  const { root, manifest } = folder;
+  if (existsSync(manifest))
     throw new MiloraError("run/exists", `${root} already holds a run.`, {
       file: root,
       hint: "Go on with it by --resume, or choose another folder with --out.",
     });
-  if (existsSync(root) && readdirSync(root).length > 0)
+  if (existsSync(root) && readdirSync(root).length > 0 && !isUnborn(folder))
     throw new MiloraError("run/exists", `${root} is not empty and holds no run.`, {
       file: root,
       hint: "Choose an empty or new folder with --out.",
     });
-  for (const path of [folder.root, join(root, "plan"), folder.checkpoints, folder.results, folder.data])
-    mkdirSync(path, { recursive: true });
-  return folder;
+};
+
+/**
+ * Makes the folders of a new run and takes them for this process.
+ * @throws MiloraError `run/exists` where the folder holds a run or anything else; `run/disk`.
+ */
+export const createRunFolder = (root: string): HeldRun => {
+  const folder = runFolder(root);
+  return onDisk({ what: "The run's folder", file: root }, () => {
+    refuseUsed(folder);
+    const unborn = isUnborn(folder);
+    makeFolder(root);
+    const release = lockRun(root, folder.lock);
+    const places = [join(root, "plan"), folder.checkpoints, folder.results, folder.data];
+    for (const place of places) {
+      if (unborn) rmSync(place, { recursive: true, force: true });
+      makeFolder(place);
+    }
+    return { folder, release };
+  });
+};
+
+/**
+ * Takes the folder of a run that is there for this process.
+ * @throws MiloraError `run/exists` while the run is in progress elsewhere; `run/disk`.
+ */
+export const holdRun = (root: string): HeldRun => {
+  const folder = runFolder(root);
+  return { folder, release: lockRun(root, folder.lock) };
 };
 
 export const writeManifest = (folder: RunFolder, manifest: Manifest): Promise<void> =>

@@ -71,6 +71,8 @@ export const sweepRecordSchema = z.object({
   description: z.string().nullable(),
   model: z.string(),
   created: z.string(),
+  /** The row that the others are compared with; null = the first of each group, as in records of older versions. */
+  reference: z.string().nullable().default(null),
   /** Ids of the jobs that the spec names now, in its order. */
   plan: z.array(z.string()),
   jobs: z.array(jobRecord),

@@ -1,3 +1,4 @@
+import { MicroBatch } from "./micro-batch.js";
 import { openTraining, type AdapterToTrain, type PlanConfig } from "./open-training.js";
 import { phaseAt, placedPhases } from "./phases.js";
 import { Trainer } from "./trainer.js";
@@ -28,6 +29,8 @@ export const createTrainer = async ({
   const phases = placedPhases(plan.phases);
   const phase = phaseAt(phases, at?.phase ?? 0);
   const config: PlanConfig = at?.config ?? plan.config;
-  const trainable = await openTraining(parts, { config, warmStart: phase.index === 0 });
-  return new Trainer({ ...parts, rows, length, plan, phases, opened: { phase, config, trainable } });
+  const microBatch = new MicroBatch(backend, settings.microBatch, length.batchSize);
+  const opening = { config, warmStart: phase.index === 0, microBatch: microBatch.rows };
+  const trainable = await openTraining(parts, opening);
+  return new Trainer({ ...parts, rows, length, plan, phases, microBatch, opened: { phase, config, trainable } });
 };

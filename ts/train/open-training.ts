@@ -1,7 +1,7 @@
-import { resolve } from "node:path";
 import type { Backend, OpInput } from "../backend/backend.js";
 import type { ResolvedMethod } from "../methods/registry.js";
 import type { TrainSettings } from "../spec/train.js";
+import { warmStartFolder } from "./warm-start.js";
 
 /** An adapter's plan, as the Python side takes it. */
 export type PlanConfig = OpInput<"attachAdapter">["config"];
@@ -17,23 +17,38 @@ export interface AdapterToTrain {
 /**
  * Attaches a new adapter by its plan and opens fresh optimisers on it.
  * @param options.warmStart The adapter of `train.warmStart` gives the first weights.
+ * @param options.microBatch Rows computed at once.
  * @returns how many parameters train.
  */
 export const openTraining = async (
   { backend, adapter, method, settings }: AdapterToTrain,
-  { config, warmStart }: { readonly config: PlanConfig; readonly warmStart: boolean },
+  {
+    config,
+    warmStart,
+    microBatch,
+  }: { readonly config: PlanConfig; readonly warmStart: boolean; readonly microBatch: number },
 ): Promise<number> => {
-  const { seed, microBatch, weightDecay, maxGradientNorm, trains } = settings;
+  const { seed, weightDecay, weightDecayOn, loraPlusRatio, maxGradientNorm, gradientCheckpointing, trains } = settings;
   const { trainable } = await backend.call("attachAdapter", {
     adapter,
     config: { ...config, inference_mode: false },
     seed,
-    warmStart: warmStart && settings.warmStart !== undefined ? resolve(settings.warmStart) : null,
+    warmStart: (warmStart ? warmStartFolder(settings) : undefined) ?? null,
     trains,
   });
   const { balance } = method;
   try {
-    await backend.call("startTraining", { adapter, microBatch, weightDecay, maxGradientNorm, balance, seed });
+    await backend.call("startTraining", {
+      adapter,
+      microBatch,
+      weightDecay,
+      weightDecayOn,
+      loraPlusRatio,
+      maxGradientNorm,
+      gradientCheckpointing,
+      balance,
+      seed,
+    });
   } catch (error) {
     await backend.call("unloadAdapter", { adapter }).catch(() => undefined);
     throw error;

@@ -42,3 +42,26 @@ export const phaseAt = (phases: readonly TrainerPhase[], index: number): Trainer
     { found: String(index + 1), allowed: `1 to ${phases.length}` },
   );
 };
+
+/**
+ * Looks whether a checkpoint is one of a phase.
+ * @throws MiloraError `run/not-resumable` for one of another phase, or outside of what is now the phase's steps.
+ */
+export const checkInPhase = (
+  { index, name, start, steps }: TrainerPhase,
+  state: { readonly phase: number; readonly step: number },
+  folder: string,
+): void => {
+  if (state.phase !== index)
+    throw new MiloraError(
+      "run/not-resumable",
+      `The checkpoint is of phase ${state.phase + 1}, but the training is in phase ${index + 1}.`,
+      { file: folder, found: String(state.phase + 1), allowed: String(index + 1) },
+    );
+  if (state.step < start || state.step > start + steps)
+    throw new MiloraError(
+      "run/not-resumable",
+      `The checkpoint is of step ${state.step}, but the phase ${name} now goes from step ${start} to ${start + steps}.`,
+      { file: folder, found: String(state.step), allowed: `${start} to ${start + steps}` },
+    );
+};

@@ -1,89 +1,38 @@
-import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { MiloraError } from "../errors.js";
-import { pruneCheckpoints, writeCheckpoint, type LoopState } from "../runs/checkpoint.js";
-import type { EventLog, TrainEvent } from "../runs/events.js";
-import { writePlan, type RunFolder } from "../runs/run-folder.js";
+import type { LoopState } from "../runs/checkpoint.js";
+import type { TrainEvent } from "../runs/events.js";
+import { writePlan } from "../runs/run-folder.js";
 import type { Batch } from "./batches.js";
-import type { RunControl } from "./run-handle.js";
-import type { StepFigures, Trainer } from "./trainer.js";
+import type { DevLoss } from "./dev-loss.js";
+import { readFigures, withDevRows } from "./guards.js";
+import { checkpoint, checkRoom, decide, startProgress, stateOf, type Loop, type LoopParts } from "./loop.js";
+import { watchStalls } from "./stall-watch.js";
+import type { Trainer } from "./trainer.js";
 
-/** Steps in a row without a finite loss or gradient that end a run. */
-const nonFiniteLimit = 5;
-/** Figures are read when this many steps are waiting, or this many milliseconds went by. */
+/** Figures are read when this many steps are waiting, or this many milliseconds went by; after each for a hook. */
 const figuresEvery = { steps: 20, milliseconds: 1000 };
 
-/** What a loop has reached; goes on from `from` in a resumed run. */
+/** What a loop has reached. */
 export interface LoopOutcome {
   readonly stoppedBy: string;
   readonly state: LoopState;
 }
 
-interface Progress {
-  best: LoopState["best"];
-  evaluationsWithoutBest: number;
-  evaluatedAt: number;
-  seconds: number;
-  tokens: number;
-  nonFinite: number;
-}
-
-const startProgress = (from: LoopState | undefined): Progress => ({
-  best: from?.best ?? null,
-  evaluationsWithoutBest: from?.evaluationsWithoutBest ?? 0,
-  evaluatedAt: -1,
-  seconds: from?.seconds ?? 0,
-  tokens: from?.tokens ?? 0,
-  nonFinite: 0,
-});
-
-interface LoopParts {
-  readonly trainer: Trainer;
-  readonly folder: RunFolder;
-  readonly log: EventLog;
-  readonly control: RunControl;
-  readonly from: LoopState | undefined;
-}
-
-/** The parts of the loop share this: the parts it was given, where it stands, and how it tells. */
-interface Loop extends LoopParts {
-  readonly progress: Progress;
-  readonly emit: (event: TrainEvent) => void;
-}
-
-const countNonFinite = ({ progress, emit }: Loop, figures: StepFigures): void => {
-  if (figures.answerTokens === 0) return;
-  if (figures.loss !== null && figures.gradientNorm !== null) {
-    progress.nonFinite = 0;
-    return;
-  }
-  progress.nonFinite += 1;
-  emit({ type: "warning", message: `Step ${figures.step}: loss or gradient is not finite; the update was skipped.` });
-  if (progress.nonFinite >= nonFiniteLimit)
-    throw new MiloraError(
-      "training/non-finite",
-      `Loss or gradient was not finite in ${nonFiniteLimit} steps in a row, up to step ${figures.step}.`,
-      {
-        hint: "Lower train.learningRate or try train.dtype float32; the last checkpoint and the best adapter are kept.",
-      },
-    );
-};
-
-const readFigures = async (loop: Loop): Promise<void> => {
-  for (const figures of await loop.trainer.figures()) {
-    loop.emit({ type: "step", ...figures });
-    if (figures.kind === "weights") loop.progress.tokens += figures.tokens;
-    countNonFinite(loop, figures);
+/** The loss of the dev set; undefined where a stop cuts it short. */
+const devLoss = async (loop: Loop): Promise<DevLoss | undefined> => {
+  try {
+    return await loop.trainer.devLoss({ signal: loop.control.stopping });
+  } catch (error) {
+    if (MiloraError.isInstance(error) && error.code === "cancelled") return undefined;
+    throw await withDevRows(loop, error);
   }
 };
 
 /** Dev perplexity; the adapter is saved when it is the best so far. An evaluation that a stop cuts short is none. */
 const evaluate = async (loop: Loop): Promise<void> => {
-  const { trainer, progress, control, folder, emit } = loop;
-  const loss = await trainer.devLoss({ signal: control.stopping }).catch((error: unknown) => {
-    if (MiloraError.isInstance(error) && error.code === "cancelled") return undefined;
-    throw error;
-  });
+  const { trainer, progress, folder, emit } = loop;
+  const loss = await devLoss(loop);
   if (loss === undefined) return;
   progress.evaluatedAt = trainer.step;
   const lower = Number.isFinite(loss.perplexity) && loss.perplexity < (progress.best?.devPerplexity ?? Infinity);
@@ -93,27 +42,11 @@ const evaluate = async (loop: Loop): Promise<void> => {
     progress.best = { step: trainer.step, devPerplexity: loss.perplexity };
   }
   if (trainer.mayBeBest) progress.evaluationsWithoutBest = best ? 0 : progress.evaluationsWithoutBest + 1;
-  emit({ type: "evaluation", step: trainer.step, best, ...loss });
+  const event = { type: "evaluation", step: trainer.step, best, ...loss } as const;
+  emit(event);
+  await decide(loop, event);
   // Whoever iterates over the events may stop the run here, before the next step.
   await setImmediate();
-};
-
-const stateOf = ({ trainer, progress, log }: Loop): LoopState => ({
-  format: 1,
-  ...trainer.position,
-  best: progress.best,
-  evaluationsWithoutBest: progress.evaluationsWithoutBest,
-  eventBytes: log.sync(),
-  seconds: progress.seconds,
-  tokens: progress.tokens,
-});
-
-const checkpoint = async (loop: Loop): Promise<void> => {
-  const { trainer, folder, emit } = loop;
-  // Told before it is written, so that the event belongs to the bytes that the checkpoint vouches for.
-  emit({ type: "checkpoint", step: trainer.step, folder: join(folder.checkpoints, `step-${trainer.step}`) });
-  await writeCheckpoint(folder.checkpoints, stateOf(loop), (path) => trainer.saveState(path));
-  pruneCheckpoints(folder.checkpoints, trainer.settings.keepCheckpoints);
 };
 
 /** Whether a step on Θ follows: in a search after each step on Ω, else as the settings say. */
@@ -123,9 +56,19 @@ const movesActivation = ({ phase, settings, method, step }: Trainer): boolean =>
   return method.capabilities.bilevel && activationLearningRate > 0 && step % activationEvery === 0;
 };
 
-const oneStep = async (trainer: Trainer, batch: Batch): Promise<void> => {
+/** One step on Ω, and one on Θ where it is its turn. */
+export const oneStep = async (trainer: Trainer, batch: Batch): Promise<void> => {
   await trainer.weightsStep(batch);
   if (movesActivation(trainer)) await trainer.activationStep(trainer.nextDevBatch());
+};
+
+/** Calls `work`; where memory made it compute fewer rows at once, that is told. */
+const tellingMicroBatch = async <Result>({ trainer, emit }: Loop, work: () => Promise<Result>): Promise<Result> => {
+  const from = trainer.microBatch;
+  const result = await work();
+  const to = trainer.microBatch;
+  if (to !== from) emit({ type: "microBatch", step: trainer.step, from, to });
+  return result;
 };
 
 const prunesNow = ({ phase: { search, start }, step }: Trainer): boolean => {
@@ -146,34 +89,48 @@ const stopReason = ({ trainer, progress, control }: Loop): string | undefined =>
   return trainer.totalSteps === maxSteps ? "max-steps" : "epochs";
 };
 
-/** Steps to the end of the phase, or to a reason to stop; the clock counts training only, not evaluations or saves. */
-const makeSteps = async (loop: Loop): Promise<string | undefined> => {
-  const { trainer, progress } = loop;
-  const { evalEvery, checkpointEvery } = trainer.settings;
+/** The clock of training; it stands still in evaluations and saves, which `pause` calls. */
+const trainingClock = (loop: Loop) => {
+  const { progress, watch } = loop;
   let clock = performance.now();
   let readAt = clock;
-  const pause = async (work: () => Promise<void>): Promise<void> => {
-    await readFigures(loop);
-    progress.seconds += (performance.now() - clock) / 1000;
-    await work();
-    clock = performance.now();
-    readAt = clock;
-  };
-  for (const batch of trainer.batches()) {
-    await oneStep(trainer, batch);
-    const now = performance.now();
-    if (trainer.step % figuresEvery.steps === 0 || now - readAt > figuresEvery.milliseconds) {
+  return {
+    readsDue: (): boolean => performance.now() - readAt > figuresEvery.milliseconds,
+    read: async (): Promise<void> => {
       await readFigures(loop);
-      readAt = now;
-    }
+      readAt = performance.now();
+    },
+    pause: async (during: string, work: () => Promise<void>): Promise<void> => {
+      await readFigures(loop);
+      progress.seconds += (performance.now() - clock) / 1000;
+      watch.beat(during);
+      await work();
+      watch.beat("steps");
+      clock = performance.now();
+      readAt = clock;
+    },
+  };
+};
+
+/** Steps to the end of the phase, or to a reason to stop. */
+const makeSteps = async (loop: Loop): Promise<string | undefined> => {
+  const { trainer, control, watch, progress } = loop;
+  const { evalEvery, checkpointEvery } = trainer.settings;
+  const { readsDue, read, pause } = trainingClock(loop);
+  for (const batch of trainer.batches()) {
+    await tellingMicroBatch(loop, () => oneStep(trainer, batch));
+    watch.beat("steps");
+    if (control.decide !== undefined || trainer.step % figuresEvery.steps === 0 || readsDue()) await read();
     // Before an evaluation or a checkpoint, which are of the candidates that are left.
-    if (prunesNow(trainer)) await pause(() => prune(loop));
-    if (trainer.step % evalEvery === 0) await pause(() => evaluate(loop));
+    if (prunesNow(trainer)) await pause("pruning", () => prune(loop));
+    if (trainer.step % evalEvery === 0) await pause("evaluation", () => tellingMicroBatch(loop, () => evaluate(loop)));
     if (stopReason(loop) !== undefined) break;
+    const due = progress.saveAsked || trainer.step % checkpointEvery === 0;
+    progress.saveAsked = false;
     // The end of a phase has a checkpoint of its own.
-    if (trainer.step % checkpointEvery === 0 && trainer.stepsLeft > 0) await pause(() => checkpoint(loop));
+    if (due && trainer.stepsLeft > 0) await pause("checkpoint", () => checkpoint(loop));
   }
-  await pause(async () => undefined);
+  await pause("phase", async () => undefined);
   return stopReason(loop);
 };
 
@@ -193,9 +150,21 @@ const enterNextPhase = async (loop: Loop): Promise<void> => {
   tellPhase(loop);
 };
 
+/** A stop cuts the evaluation of its step short; the run that goes on makes it, as an undisturbed one would have. */
+const evaluateOverdue = async (loop: Loop): Promise<boolean> => {
+  const { trainer, progress, from, watch } = loop;
+  const due = from !== undefined && trainer.step > 0 && trainer.step % trainer.settings.evalEvery === 0;
+  if (!due || progress.evaluatedAt === trainer.step) return false;
+  watch.beat("evaluation");
+  await tellingMicroBatch(loop, () => evaluate(loop));
+  return true;
+};
+
 /** Every phase, in order, until there is a reason to stop. */
 const runPhases = async (loop: Loop): Promise<string> => {
   tellPhase(loop);
+  const overdue = (await evaluateOverdue(loop)) ? stopReason(loop) : undefined;
+  if (overdue !== undefined) return overdue;
   for (;;) {
     const reason = await makeSteps(loop);
     if (reason !== undefined) return reason;
@@ -203,20 +172,15 @@ const runPhases = async (loop: Loop): Promise<string> => {
   }
 };
 
-/**
- * The training loop (paper, section 3.3 and appendix A): Ω steps on D_train, Θ steps on D_val between them, a search
- * before them where the method has one, dev perplexity every `evalEvery` steps, early stopping, the best adapter kept
- * in `adapter/`.
- */
-export const runLoop = async (parts: LoopParts): Promise<LoopOutcome> => {
-  const { trainer, log, control, folder, from } = parts;
-  const emit = (event: TrainEvent): void => {
-    log.append(event);
-    control.emit(event);
-  };
-  const loop: Loop = { ...parts, emit, progress: startProgress(from) };
-  const { progress } = loop;
-  const stoppedBy = await runPhases(loop);
+/** With `microBatch: "auto"` a new run finds out what memory has room for; a resumed one goes on with what it had. */
+const startMicroBatch = async ({ trainer, from, emit }: Loop): Promise<void> => {
+  if (from !== undefined || !(await trainer.tryMicroBatch())) return;
+  emit({ type: "microBatch", step: 0, from: null, to: trainer.microBatch });
+};
+
+/** The last evaluation, adapter and checkpoint of a run. */
+const finish = async (loop: Loop, stoppedBy: string): Promise<void> => {
+  const { trainer, control, folder, progress, emit, log } = loop;
   if (progress.evaluatedAt !== trainer.step && control.stopReason() === undefined) await evaluate(loop);
   if (progress.best === null) await trainer.save(folder.adapter);
   await checkpoint(loop);
@@ -227,7 +191,33 @@ export const runLoop = async (parts: LoopParts): Promise<LoopOutcome> => {
     best: progress.best,
     tokensPerSecond: progress.seconds > 0 ? progress.tokens / progress.seconds : 0,
     seconds: progress.seconds,
+    skipped: progress.skipped.total,
   });
   log.sync();
-  return { stoppedBy, state: stateOf(loop) };
+};
+
+/**
+ * The training loop (paper, section 3.3 and appendix A): Ω steps on D_train, Θ steps on D_val between them, a search
+ * before them where the method has one, dev perplexity every `evalEvery` steps, early stopping, the best adapter kept
+ * in `adapter/`.
+ */
+export const runLoop = async (parts: LoopParts): Promise<LoopOutcome> => {
+  const { trainer, log, control, from } = parts;
+  const emit = (event: TrainEvent): void => {
+    log.append(event);
+    control.emit(event);
+  };
+  const { stallMinutes: minutes } = trainer.settings;
+  const watch = watchStalls(minutes, (during) => emit({ type: "stalled", step: trainer.step, minutes, during }));
+  const loop: Loop = { ...parts, emit, watch, progress: startProgress(from) };
+  try {
+    // Better now than after hours: the first checkpoint must fit.
+    checkRoom(loop);
+    await startMicroBatch(loop);
+    const stoppedBy = await runPhases(loop);
+    await finish(loop, stoppedBy);
+    return { stoppedBy, state: stateOf(loop) };
+  } finally {
+    watch.close();
+  }
 };

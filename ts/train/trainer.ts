@@ -1,36 +1,24 @@
-import type { Backend, OpOutput } from "../backend/backend.js";
+import type { Backend } from "../backend/backend.js";
 import { MiloraError } from "../errors.js";
-import type { TrainingPlan } from "../methods/phase.js";
 import type { ResolvedMethod } from "../methods/registry.js";
 import type { LoopState } from "../runs/checkpoint.js";
 import type { TrainSettings } from "../spec/train.js";
 import type { Batch, BatchOrder, Position } from "./batches.js";
 import { devLossOf, type DevLoss } from "./dev-loss.js";
-import { openTraining, type AdapterToTrain, type PlanConfig } from "./open-training.js";
-import type { TrainerPhase } from "./phases.js";
+import type { MicroBatch } from "./micro-batch.js";
+import { nonFiniteRows } from "./non-finite-rows.js";
+import { openTraining, type PlanConfig } from "./open-training.js";
+import { checkInPhase, type TrainerPhase } from "./phases.js";
 import { learningRateAt, scheduleFactor, type Schedule } from "./schedule.js";
-import { rowOrder, usableRows, type TrainingLength, type TrainingRows } from "./training-rows.js";
+import { StepFigureReader, type StepFigures } from "./step-figures.js";
+import type { OpenedPhase, TrainerParts } from "./trainer-parts.js";
+import { longestRows, rowOrder, usableRows, type TrainingRows } from "./training-rows.js";
 
-type RawFigures = OpOutput<"trainingFigures">["steps"][number];
-
-/** The figures of one step that was made. */
-export type StepFigures = RawFigures & { readonly step: number; readonly learningRate: number };
-
-/** Everything that a trainer needs; made by `createTrainer`. */
-export interface TrainerParts extends AdapterToTrain {
-  readonly rows: TrainingRows;
-  readonly length: TrainingLength;
-  readonly plan: TrainingPlan<PlanConfig>;
-  readonly phases: readonly TrainerPhase[];
-  readonly opened: OpenedPhase;
-}
-
-/** A phase whose adapter is attached: its plan, and how many parameters train. */
-interface OpenedPhase {
-  readonly phase: TrainerPhase;
-  readonly config: PlanConfig;
-  readonly trainable: number;
-}
+/** What of a checkpoint's state is the trainer's own. */
+type TrainerPosition = Pick<
+  LoopState,
+  "step" | "phase" | "epoch" | "batch" | "devEpoch" | "devBatch" | "microBatch" | "rateFactor"
+>;
 
 /**
  * One training in progress, a step at a time: seeded batches, steps on Ω and Θ, dev perplexity, saving.
@@ -47,18 +35,21 @@ export class Trainer {
   readonly #parts: TrainerParts;
   readonly #backend: Backend;
   readonly #adapter: string;
+  readonly #microBatch: MicroBatch;
+  readonly #figures: StepFigureReader;
   #opened: OpenedPhase;
   #train: BatchOrder;
   #dev: BatchOrder;
   #step = 0;
+  #rateFactor = 1;
   #lastWeightsStep: { readonly rows: readonly number[]; readonly learningRate: number } | undefined;
-  #pending: { readonly step: number; readonly learningRate: number }[] = [];
-  #unread: StepFigures[] = [];
 
   constructor(parts: TrainerParts) {
     this.#parts = parts;
     this.#backend = parts.backend;
     this.#adapter = parts.adapter;
+    this.#microBatch = parts.microBatch;
+    this.#figures = new StepFigureReader(parts.backend);
     this.#opened = parts.opened;
     this.totalSteps = parts.length.totalSteps;
     this.batchSize = parts.length.batchSize;
@@ -115,7 +106,34 @@ export class Trainer {
 
   /** Learning rate that the schedule gives the next weight step. */
   get learningRate(): number {
-    return learningRateAt(this.#step - this.phase.start, this.#schedule);
+    return this.#rateFactor * learningRateAt(this.#step - this.phase.start, this.#schedule);
+  }
+
+  /** Rows computed at once. */
+  get microBatch(): number {
+    return this.#microBatch.rows;
+  }
+
+  /**
+   * Multiplies the rates that the schedule gives from the next step on; a checkpoint keeps it.
+   * @throws MiloraError `input/invalid-spec` for a factor that is negative or not finite.
+   */
+  scaleRates(factor: number): void {
+    if (!Number.isFinite(factor) || factor < 0)
+      throw new MiloraError(
+        "input/invalid-spec",
+        `The factor of the learning rates is ${factor}; allowed: 0 or more.`,
+        {
+          found: String(factor),
+          allowed: "0 or more",
+        },
+      );
+    this.#rateFactor = factor;
+  }
+
+  /** With `microBatch: "auto"` finds how many rows memory has room for; gives whether there was a trial. */
+  async tryMicroBatch(): Promise<boolean> {
+    return this.#microBatch.tryOut(longestRows(this.rows.train, this.batchSize));
   }
 
   /** The batches that are left of the phase, in their seeded order; goes on where a resumed run stands. */
@@ -134,10 +152,11 @@ export class Trainer {
     { learningRate = this.learningRate }: { readonly learningRate?: number } = {},
   ): Promise<void> {
     const budget = this.#parts.plan.scheduled ? { budgetStep: this.#step + 1 } : {};
-    await this.#backend.call("weightsStep", { data: "train", rows: [...batch.rows], learningRate, ...budget });
+    const input = { data: "train", rows: [...batch.rows], learningRate, ...budget };
+    await this.#microBatch.fit(() => this.#backend.call("weightsStep", input));
     this.#step += 1;
     this.#lastWeightsStep = { rows: batch.rows, learningRate };
-    this.#pending.push({ step: this.#step, learningRate });
+    this.#figures.add({ step: this.#step, learningRate, rows: batch.rows });
   }
 
   /** The weight step that a second-order gradient of Θ looks through: the last batch at the rate it was given. */
@@ -156,17 +175,17 @@ export class Trainer {
   /** In a search the constant rate of what decides, else one that decays as the weights' does. */
   get #activationRate(): number {
     const { phase, settings } = this;
-    if (phase.search !== null) return phase.search.learningRate;
+    if (phase.search !== null) return this.#rateFactor * phase.search.learningRate;
     const step = Math.max(0, this.#step - phase.start - 1);
-    return settings.activationLearningRate * scheduleFactor(step, this.#schedule);
+    return this.#rateFactor * settings.activationLearningRate * scheduleFactor(step, this.#schedule);
   }
 
   /** One AdamW step on Θ: the activations' coefficients, or what a search decides by. */
   async activationStep(batch: Batch, options: { readonly learningRate?: number } = {}): Promise<void> {
     const learningRate = options.learningRate ?? this.#activationRate;
-    const virtualStep = this.#virtualStep();
-    await this.#backend.call("activationStep", { data: "dev", rows: [...batch.rows], learningRate, virtualStep });
-    this.#pending.push({ step: this.#step, learningRate });
+    const input = { data: "dev", rows: [...batch.rows], learningRate, virtualStep: this.#virtualStep() };
+    await this.#microBatch.fit(() => this.#backend.call("activationStep", input));
+    this.#figures.add({ step: this.#step, learningRate, rows: batch.rows });
   }
 
   /** Drops the weakest candidate of each place of a search; gives how many are left there at most. */
@@ -189,11 +208,11 @@ export class Trainer {
         `The phase ${this.phase.name} has ${this.stepsLeft} of ${this.phase.steps} steps left; make them before nextPhase.`,
       );
     // The Python side forgets them with the training that ends here.
-    this.#unread = [...(await this.figures())];
+    await this.#figures.keep();
     const { config } = await backend.call("discretise", { adapter });
     await backend.call("stopTraining", {});
     await backend.call("unloadAdapter", { adapter });
-    const trainable = await openTraining(this.#parts, { config, warmStart: false });
+    const trainable = await openTraining(this.#parts, { config, warmStart: false, microBatch: this.microBatch });
     this.#opened = { phase, config: { ...config, inference_mode: true }, trainable };
     this.#lastWeightsStep = undefined;
     return true;
@@ -201,19 +220,27 @@ export class Trainer {
 
   /** The figures of the steps since the last call; on a GPU this is what waits for them. */
   async figures(): Promise<readonly StepFigures[]> {
-    const { steps } = await this.#backend.call("trainingFigures", {});
-    const unread = this.#unread.splice(0);
-    const made = this.#pending.splice(0, steps.length);
-    return [...unread, ...steps.map((figures, index) => ({ ...figures, step: 0, learningRate: 0, ...made[index] }))];
+    return this.#figures.read();
+  }
+
+  #dataLoss(data: "train" | "dev", rows: readonly number[], signal?: AbortSignal) {
+    const input = { data, rows: [...rows], adapter: this.#adapter };
+    return this.#microBatch.fit(() =>
+      this.#backend.call("dataLoss", { ...input, microBatch: this.microBatch }, { signal }),
+    );
   }
 
   /** Loss over the whole dev set: exp(Σ nll / Σ answer tokens), and the routers' balance. */
   async devLoss({ signal }: { readonly signal?: AbortSignal } = {}): Promise<DevLoss> {
-    const rows = [...usableRows(this.rows.dev)];
-    const { microBatch } = this.settings;
-    return devLossOf(
-      await this.#backend.call("dataLoss", { data: "dev", rows, adapter: this.#adapter, microBatch }, { signal }),
-    );
+    return devLossOf(await this.#dataLoss("dev", usableRows(this.rows.dev), signal));
+  }
+
+  /** Those of some rows whose own loss is not finite; of the dev set all are looked at by default. */
+  async nonFiniteRows(
+    data: "train" | "dev",
+    rows: readonly number[] = usableRows(this.rows[data]),
+  ): Promise<readonly number[]> {
+    return nonFiniteRows(rows, (part) => this.#dataLoss(data, part));
   }
 
   async devPerplexity(): Promise<number> {
@@ -231,10 +258,19 @@ export class Trainer {
   }
 
   /** Where the phases and the orders of both data sets stand. */
-  get position(): Pick<LoopState, "step" | "phase" | "epoch" | "batch" | "devEpoch" | "devBatch"> {
+  get position(): TrainerPosition {
     const { epoch, batch } = this.#train.position;
     const dev = this.#dev.position;
-    return { step: this.#step, phase: this.phase.index, epoch, batch, devEpoch: dev.epoch, devBatch: dev.batch };
+    return {
+      step: this.#step,
+      phase: this.phase.index,
+      epoch,
+      batch,
+      devEpoch: dev.epoch,
+      devBatch: dev.batch,
+      microBatch: this.#microBatch.found,
+      rateFactor: this.#rateFactor,
+    };
   }
 
   /**
@@ -242,16 +278,13 @@ export class Trainer {
    * @throws MiloraError `run/not-resumable` for a checkpoint of another phase, or of another adapter.
    */
   async restore(state: LoopState, folder: string): Promise<void> {
-    if (state.phase !== this.phase.index)
-      throw new MiloraError(
-        "run/not-resumable",
-        `The checkpoint is of phase ${state.phase + 1}, but the training is in phase ${this.phase.index + 1}.`,
-        { file: folder, found: String(state.phase + 1), allowed: String(this.phase.index + 1) },
-      );
+    checkInPhase(this.phase, state, folder);
     await this.#backend.call("loadTraining", { folder });
     this.#train = this.#order("train", { epoch: state.epoch, batch: state.batch });
     this.#dev = this.#order("dev", { epoch: state.devEpoch, batch: state.devBatch });
     this.#step = state.step;
+    this.#rateFactor = state.rateFactor;
+    await this.#microBatch.restore(state.microBatch);
   }
 
   /** Ends the training on the Python side and unloads the adapter there; what was saved stays. */

@@ -28,6 +28,18 @@ const lengthsOf = ({ answerTokens, promptTokens }: LoadedRows): readonly number[
 export const usableRows = ({ answerTokens }: LoadedRows): readonly number[] =>
   answerTokens.flatMap((answer, row) => (answer > 0 ? [row] : []));
 
+/** Indices of the longest rows, the longest first. */
+export const longestRows = (rows: LoadedRows, count: number): readonly number[] => {
+  const lengths = lengthsOf(rows);
+  const length = (row: number): number => lengths[row] ?? 0;
+  return usableRows(rows)
+    .toSorted((a, b) => length(b) - length(a))
+    .slice(0, count);
+};
+
+/** Tokens of all rows that are used, prompts and answers. */
+export const countTokens = (rows: LoadedRows): number => lengthsOf(rows).reduce((total, length) => total + length, 0);
+
 /** The seeded order of one data set's batches. */
 export const rowOrder = (
   rows: LoadedRows,

@@ -58,6 +58,7 @@ def attach_adapter(
     peft_config = build_config(config)
     trainable = tensors is None if trainable is None else trainable
     _check_trains(peft_config, name, trainable, trains)
+    _check_whole_weights(model, peft_config)
     peft_config.inference_mode = not trainable
     base_name = peft_config.base_model_name_or_path
     existing = list(model.peft_config) if isinstance(model, PeftModel) else []
@@ -104,6 +105,22 @@ def _check_trains(config: PeftConfig, name: str, trainable: bool, trains: Trains
             f"Adapter {name!r} has no routers that could be trained alone: its type is {config.peft_type}"
             + (", its policy fixed." if isinstance(config, MiloraConfig) else ".")
             + " Train all of it, or use a MiLoRA adapter with a learned policy.",
+        )
+
+
+def _check_whole_weights(model: PreTrainedModel | PeftModel, config: PeftConfig) -> None:
+    """A DoRA module reads the norm of its base weights, which a quantised model does not hold."""
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    midora = isinstance(config, MiloraConfig) and config.expert == "dora"
+    # PEFT's own gets back the weights of 4 bits, but not those of 8 before their first use.
+    dora = getattr(config, "use_dora", False) and getattr(base, "is_loaded_in_8bit", False)
+    if getattr(base, "is_quantized", False) and (midora or dora):
+        raise MiloraError(
+            "adapter/unsupported",
+            f"{'MiDoRA' if midora else 'DoRA in 8 bits'} needs the base weights whole; they are quantised in this "
+            "model.",
+            path="train.quantization",
+            hint="Use LoRA modules, or set train.quantization to none.",
         )
 
 

@@ -26,6 +26,10 @@ class RandomState:
         finally:
             self._write(outside)
 
+    def restore(self) -> None:
+        """The generators are again as they were when the state was taken."""
+        self._write(self._states)
+
     def _read(self) -> list[Tensor]:
         states = [torch.get_rng_state()]
         if self._device.type != "cpu":

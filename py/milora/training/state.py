@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
@@ -23,6 +24,7 @@ _format = 1
 _tensors_name = "training.safetensors"
 _json_name = "training.json"
 _moments = ("exp_avg", "exp_avg_sq", "step")
+_sampled_numbers = 32
 
 
 def save_training(session: TrainingSession, folder: Path) -> int:
@@ -35,10 +37,15 @@ def save_training(session: TrainingSession, folder: Path) -> int:
         MiloraError: ``run/disk`` when the disk is full or cannot be written; an older state there stays whole.
     """
     tensors = {**_group_tensors("weights", session.weights), **_group_tensors("activation", session.activation)}
-    tensors |= _random_tensors()
+    tensors |= _random_tensors() | _scale_tensors(session)
     method = session.hooks.state(session.model, session.adapter)
     tensors |= {f"method.{name}": tensor for name, tensor in method.items()}
-    document = {"format": _format, "adapter": session.adapter, "random": _random_document()}
+    document = {
+        "format": _format,
+        "adapter": session.adapter,
+        "base": base_fingerprint(session),
+        "random": _random_document(),
+    }
     try:
         with atomic_folder(folder) as aside:
             save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, aside / _tensors_name)
@@ -58,11 +65,15 @@ def load_training(session: TrainingSession, folder: Path) -> None:
     """Puts a saved state into a session of the same adapter; nothing changes unless all of it fits.
 
     Raises:
-        MiloraError: ``run/not-resumable``, naming what is missing, unexpected or of another shape.
+        MiloraError: ``run/not-resumable``, naming what is missing, unexpected or of another shape; also for a state
+            of another base model.
     """
     document, tensors = _read(folder)
     if document.get("format") != _format:
         raise _not_resumable(folder, f"its format is {document.get('format')}, this version reads {_format}")
+    # States of older versions do not name their base.
+    if document.get("base") not in (None, base_fingerprint(session)):
+        raise _not_resumable(folder, "it is of another base model, whose weights differ from those that are open")
     groups = {"weights": session.weights, "activation": session.activation}
     held = {name.removeprefix("method."): tensor for name, tensor in tensors.items() if name.startswith("method.")}
     expected = session.hooks.state(session.model, session.adapter)
@@ -76,7 +87,34 @@ def load_training(session: TrainingSession, folder: Path) -> None:
     for prefix, group in groups.items():
         _restore_group(prefix, group, tensors)
     session.hooks.load_state(session.model, session.adapter, held)
+    if session.scale is not None and "scale.value" in tensors:
+        session.scale.load_state({name: tensors[f"scale.{name}"] for name in session.scale.state()})
     _restore_random(document["random"], tensors)
+
+
+def base_fingerprint(session: TrainingSession) -> str:
+    """A checksum of the frozen model: its parameters' names and shapes, and the first numbers of each in bfloat16.
+
+    It is the same for the same weights held in float32 and in bfloat16, and costs one small transfer.
+    """
+    trained = {id(p) for group in (session.weights, session.activation) for p in group.parameters.values()}
+    others = set(getattr(session.model, "peft_config", {})) - {session.adapter}
+    # Other adapters may be there or not, and wrap modules or not.
+    frozen = [
+        (name.replace(".base_layer.", "."), parameter)
+        for name, parameter in session.model.named_parameters()
+        if id(parameter) not in trained and others.isdisjoint(name.split("."))
+    ]
+    digest = hashlib.sha256()
+    digest.update(json.dumps([(name, list(parameter.shape)) for name, parameter in frozen]).encode())
+    samples = [parameter.detach().flatten()[:_sampled_numbers].bfloat16() for _, parameter in frozen]
+    if samples:
+        digest.update(torch.cat(samples).cpu().view(torch.int16).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _scale_tensors(session: TrainingSession) -> dict[str, Tensor]:
+    return {f"scale.{name}": tensor for name, tensor in session.scale.state().items()} if session.scale else {}
 
 
 def _group_tensors(prefix: str, group: GroupOptimizer) -> dict[str, Tensor]:
@@ -111,7 +149,9 @@ def _problems(groups: dict[str, GroupOptimizer], tensors: dict[str, Tensor]) -> 
             if has_moments:
                 expected |= {f"{prefix}.{moment}.{name}": parameter.shape for moment in _moments[:2]}
                 expected[f"{prefix}.step.{name}"] = torch.Size(())
-    found = {name: tensor.shape for name, tensor in tensors.items() if not name.startswith(("random.", "method."))}
+    found = {
+        name: tensor.shape for name, tensor in tensors.items() if not name.startswith(("random.", "method.", "scale."))
+    }
     missing = [f"{name} is missing" for name in expected if name not in found]
     unexpected = [f"{name} is unexpected" for name in found if name not in expected]
     shapes = [

@@ -150,7 +150,8 @@ describe("a run's folder", () => {
     writeFileSync(file, "");
     const spec = await specWith({ maxSteps: 3 });
     const backend = createFakeTraining();
-    await expect(start({ backend, spec, out: join(file, "run") }).result).rejects.toMatchObject({ code: "run/disk" });
+    for (const out of [join(file, "run"), file, "/proc/milora/run"])
+      await expect(start({ backend, spec, out }).result).rejects.toMatchObject({ code: "run/disk", file: out });
     expect(backend.calls).toEqual([]);
   });
 });

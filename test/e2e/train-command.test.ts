@@ -1,0 +1,95 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { jsonOf, runProgram } from "../support/cli.js";
+import { temporaryFolder } from "../support/temporary-folder.js";
+import { makeTinyModel } from "../support/tiny-model.js";
+import { interruptProgram, weightSteps, writeRunSpec } from "../support/training-runs.js";
+
+let model: Awaited<ReturnType<typeof makeTinyModel>>;
+beforeAll(async () => {
+  model = await makeTinyModel();
+});
+afterAll(() => model.remove());
+
+const rewritten = (file: string, change: (spec: { train: Record<string, unknown> }) => void): void => {
+  const spec = JSON.parse(readFileSync(file, "utf8"));
+  change(spec);
+  writeFileSync(file, JSON.stringify(spec));
+};
+
+describe("milora train", () => {
+  it("--dry-run tells parameters, memory, steps and time, and trains nothing", async () => {
+    const spec = await writeRunSpec({ model: model.folder, train: { maxSteps: 30, epochs: 9, microBatch: "auto" } });
+    const out = join(await temporaryFolder(), "run");
+    const result = await runProgram(["train", spec, "--out", out, "--dry-run", "--json"]);
+    expect(result.exitCode, result.stderr).toBe(0);
+    const params = await runProgram(["params", model.folder, "--method", "milora", "--set", "rank=4", "--json"]);
+    const { trainable } = JSON.parse(params.stdout);
+    const estimate = JSON.parse(result.stdout);
+    expect(estimate).toMatchObject({
+      parameters: { trainable },
+      steps: 30,
+      batchSize: 4,
+      microBatch: 4,
+      checkpoint: expect.any(Number),
+      memory: { trainables: 16 * trainable, base: 4 * estimate.parameters.base },
+    });
+    expect(estimate.memory.total).toBeGreaterThan(estimate.memory.base);
+    expect(estimate.time.total).toBeCloseTo(30 * estimate.time.step, 6);
+    expect(estimate.time.step).toBeGreaterThan(0);
+    expect(existsSync(out)).toBe(false);
+  });
+
+  it("--resume lists what changed, and --allow lets it by name", async () => {
+    const spec = await writeRunSpec({
+      model: model.folder,
+      train: { maxSteps: 4000, epochs: 999, checkpointEvery: 5 },
+    });
+    const run = join(await temporaryFolder(), "run");
+    await interruptProgram(["train", spec, "--out", run], { run, step: 10, signal: "SIGINT" });
+    const { step: stopped } = JSON.parse(readFileSync(join(run, "run.json"), "utf8"));
+    rewritten(spec, ({ train }) => Object.assign(train, { maxSteps: stopped + 5 }));
+    const resume = ["train", spec, "--out", run, "--resume", "--json"];
+    const refused = await runProgram(resume);
+    expect(refused.exitCode).toBe(2);
+    expect(jsonOf(refused)).toMatchObject({
+      error: { code: "run/not-resumable", problems: [`train.maxSteps: 4000 → ${stopped + 5}`] },
+    });
+    const done = await runProgram([...resume, "--allow", "train.maxSteps"]);
+    expect(done.exitCode, done.stderr).toBe(0);
+    expect(weightSteps(run)).toEqual(Array.from({ length: stopped + 5 }, (_, index) => index + 1));
+    // What is finished goes on as a new run that names its parent.
+    rewritten(spec, ({ train }) => Object.assign(train, { maxSteps: 3, warmStart: run }));
+    const next = join(run, "..", "next");
+    expect((await runProgram(["train", spec, "--out", next])).exitCode).toBe(0);
+    expect(JSON.parse(readFileSync(join(next, "run.json"), "utf8"))).toMatchObject({ parent: { run } });
+  });
+
+  it("refuses float16 on a CPU, before anything is written", async () => {
+    const spec = await writeRunSpec({ model: model.folder, train: { dtype: "float16", maxSteps: 2 } });
+    const run = join(await temporaryFolder(), "run");
+    const refused = await runProgram(["train", spec, "--out", run, "--json"]);
+    expect(refused.exitCode).toBe(2);
+    expect(jsonOf(refused)).toMatchObject({
+      error: { code: "input/invalid-spec", path: "train.dtype", found: "float16 on cpu" },
+    });
+    expect(existsSync(run)).toBe(false);
+  });
+
+  it("refuses to go on over another base model of the same shape", async () => {
+    const other = await makeTinyModel({ seed: 9 });
+    const spec = await writeRunSpec({
+      model: model.folder,
+      train: { maxSteps: 4000, epochs: 999, checkpointEvery: 5 },
+    });
+    const run = join(await temporaryFolder(), "run");
+    await interruptProgram(["train", spec, "--out", run], { run, step: 10, signal: "SIGINT" });
+    rewritten(spec, (value) => Object.assign(value, { model: other.folder }));
+    const refused = await runProgram(["train", spec, "--out", run, "--resume", "--allow", "model", "--json"]);
+    other.remove();
+    expect(jsonOf(refused)).toMatchObject({
+      error: { code: "run/not-resumable", message: expect.stringContaining("another base model") },
+    });
+  });
+});

@@ -1,0 +1,21 @@
+import { z } from "zod";
+
+/** What a result was made with and when: all that its protocol does not say. */
+export const resultRecordSchema = z.object({
+  /** As it was named: a hub id, a folder, a `.gguf` file, or `smollm2-135m`. */
+  model: z.string(),
+  /** The adapter's folder, or the name it was loaded under; null for the base model. */
+  adapter: z.string().nullable(),
+  /** The session's seed. */
+  seed: z.int(),
+  /** The seed that the adapter was trained with, where it lies in a run's folder. */
+  trainingSeed: z.int().nullable(),
+  device: z.string(),
+  dtype: z.string(),
+  /** Of milora, Node, Python and its packages. */
+  versions: z.record(z.string(), z.string()),
+  /** When the last row was scored, ISO 8601. */
+  date: z.string(),
+});
+
+export type ResultRecord = z.output<typeof resultRecordSchema>;

@@ -1,0 +1,147 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Backend } from "../backend/backend.js";
+import type { Hub } from "../data/hub.js";
+import type { ModelGraph } from "../graph/model-graph.js";
+import type { ParameterCount } from "../graph/parameter-count.js";
+import { resolveMethod } from "../methods/registry.js";
+import type { RunSpec } from "../spec/run.js";
+import { createTrainer } from "./create-trainer.js";
+import { checkpointBytes } from "./loop.js";
+import { estimateMemory, type MemoryEstimate } from "./memory-estimate.js";
+import { oneStep } from "./train.js";
+import type { Trainer } from "./trainer.js";
+import { loadTrainingData, writeTrainingData } from "./training-data.js";
+import { countTokens, longestRows, usableRows } from "./training-rows.js";
+import { methodFromWarmStart } from "./warm-start.js";
+
+/** What a run would take, found out without making it. */
+export interface TrainEstimate {
+  readonly method: string;
+  readonly model: string;
+  readonly device: string;
+  readonly dtype: string;
+  readonly parameters: {
+    readonly base: number;
+    readonly trainable: number;
+    readonly activated: ParameterCount["activated"];
+  };
+  readonly rows: {
+    readonly train: number;
+    readonly dev: number;
+    readonly dropped: number;
+    readonly truncated: number;
+  };
+  readonly steps: number;
+  readonly batchSize: number;
+  /** Rows computed at once; with `auto` what a trial found. */
+  readonly microBatch: number;
+  readonly memory: MemoryEstimate & {
+    /** What the longest micro-batch took above the open model in a trial; 0 where the system does not say. */
+    readonly trial: number;
+  };
+  /** Bytes of a checkpoint. */
+  readonly checkpoint: number;
+  /** Of the steps alone, without evaluations and saves, in seconds. */
+  readonly time: { readonly step: number; readonly total: number };
+}
+
+export interface DryRunOptions {
+  readonly backend: Backend;
+  readonly graph: ModelGraph;
+  readonly spec: RunSpec;
+  /** For rows that no local file holds. */
+  readonly hub?: Hub | undefined;
+  readonly vocabSize: number;
+  readonly session: { readonly device: string; readonly dtype: string; readonly attention: string };
+}
+
+/** Two steps, of which the first warms up; the second's time, scaled from its tokens to those of a mean step. */
+const timeSteps = async (trainer: Trainer): Promise<TrainEstimate["time"]> => {
+  let seconds = 0;
+  let tokens = 1;
+  for (const batch of trainer.batches()) {
+    const start = performance.now();
+    await oneStep(trainer, batch);
+    const figures = await trainer.figures();
+    seconds = (performance.now() - start) / 1000;
+    tokens = figures.find(({ kind }) => kind === "weights")?.tokens ?? 1;
+    if (trainer.step >= 2) break;
+  }
+  const { train } = trainer.rows;
+  const meanTokens = (countTokens(train) / usableRows(train).length) * trainer.batchSize;
+  const step = (seconds / tokens) * meanTokens;
+  return { step, total: step * trainer.totalSteps };
+};
+
+const memoryOf = async (
+  { backend, graph, spec, vocabSize, session }: DryRunOptions,
+  trainer: Trainer,
+): Promise<TrainEstimate["memory"]> => {
+  await trainer.tryMicroBatch();
+  const { train } = trainer.rows;
+  const rows = longestRows(train, Math.min(trainer.microBatch, trainer.batchSize));
+  const lengthOf = (row: number): number => (train.promptTokens[row] ?? 0) + (train.answerTokens[row] ?? 0);
+  const batch = {
+    rows: rows.length,
+    length: Math.max(...rows.map(lengthOf)),
+    answerTokens: rows.reduce((sum, row) => sum + (train.answerTokens[row] ?? 0), 0),
+  };
+  const { usedBytes: trial } = await backend.call("trialStep", { data: "train", rows: [...rows] });
+  const { trainable } = trainer;
+  const { gradientCheckpointing, quantization } = spec.train;
+  const eager = session.attention === "eager";
+  const estimate = estimateMemory({
+    graph,
+    dtype: session.dtype,
+    quantization,
+    trainable,
+    vocabSize,
+    batch,
+    gradientCheckpointing,
+    eager,
+  });
+  return { ...estimate, trial };
+};
+
+const measured = async (options: DryRunOptions, trainer: Trainer): Promise<TrainEstimate> => {
+  const { graph, session } = options;
+  const { train, dev } = trainer.rows;
+  const { trainable, activated } = trainer.method.count;
+  const memory = await memoryOf(options, trainer);
+  return {
+    method: trainer.method.label,
+    model: graph.model,
+    device: session.device,
+    dtype: session.dtype,
+    parameters: { base: graph.numParameters, trainable, activated },
+    rows: { train: train.rows, dev: dev.rows, dropped: train.dropped.length, truncated: train.truncated.length },
+    steps: trainer.totalSteps,
+    batchSize: trainer.batchSize,
+    microBatch: Math.min(trainer.microBatch, trainer.batchSize),
+    memory,
+    checkpoint: checkpointBytes(trainer.trainable),
+    time: await timeSteps(trainer),
+  };
+};
+
+/** Parameters, memory, steps and time of a run, from arithmetic and a trial of two steps; nothing of it is kept. */
+export const dryRun = async (options: DryRunOptions): Promise<TrainEstimate> => {
+  const { backend, graph, spec } = options;
+  const method = resolveMethod(graph, await methodFromWarmStart(spec.method, spec.train));
+  const { format, devSource, ...data } = await loadTrainingData(spec.data, spec.train.seed, options.hub);
+  const folder = mkdtempSync(join(tmpdir(), "milora-rows-"));
+  try {
+    const files = await writeTrainingData({ ...data, format, devSource }, folder);
+    const parts = { backend, adapter: "trial", method, settings: spec.train };
+    const trainer = await createTrainer({ ...parts, files, format, devSource });
+    try {
+      return await measured(options, trainer);
+    } finally {
+      await trainer.close();
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+};
