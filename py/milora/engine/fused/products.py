@@ -1,0 +1,139 @@
+"""What adapters add to a projection's output: a shrink to the rank and an expand to the module's columns.
+
+Shapes: N rows, B sequences of T tokens (N = B T), A adapters, M rows of the adapter that has most, R rank, I in,
+O out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class Product(Protocol):
+    """Something added in place to columns of an output."""
+
+    def add_to(self, inputs_NI: Tensor, output_NO: Tensor) -> None:
+        """Adds it."""
+        ...
+
+
+@dataclass(frozen=True)
+class SharedProduct:
+    """The same experts for every row.
+
+    ``down``: [I, R]. ``up``: [R, O]. ``factor``: the gate, where it is not folded into ``up``.
+    """
+
+    down: Tensor
+    up: Tensor
+    start: int
+    stop: int
+    factor: float = 1.0
+
+    def add_to(self, inputs_NI: Tensor, output_NO: Tensor) -> None:
+        """Adds factor · x A B."""
+        output_NO[:, self.start : self.stop].addmm_(inputs_NI @ self.down, self.up, alpha=self.factor)
+
+
+@dataclass(frozen=True)
+class StackedProduct:
+    """Experts of one module stacked, each row with gates of its own.
+
+    ``down``: [R, I]. ``up``: [R, O]. ``gates``: [B, 1, R], for each row its gate in the columns of its own expert,
+    else 0. ``others``: booleans alike, True where a column belongs to another adapter: there an overflow must not
+    reach this row as 0 · inf.
+    """
+
+    down: Tensor
+    up: Tensor
+    start: int
+    stop: int
+    gates: Tensor
+    others: Tensor | None = None
+
+    def add_to(self, inputs_NI: Tensor, output_NO: Tensor) -> None:
+        """Adds (gates ⊙ x A) B."""
+        inner_NR = functional.linear(inputs_NI, self.down)
+        inner_BTR = inner_NR.view(self.gates.shape[0], -1, inner_NR.shape[1])
+        inner_BTR.mul_(self.gates)
+        if self.others is not None:
+            inner_BTR.masked_fill_(self.others, 0)
+        output_NO[:, self.start : self.stop].addmm_(inner_NR, self.up)
+
+
+@dataclass(frozen=True)
+class BatchedProduct:
+    """One batched product over adapters, each with just the rows that chose the module.
+
+    ``rows``: the rows, adapter by adapter, [A M] flat; an adapter with fewer than M repeats its first one, and only
+    the places in ``real`` (None: all) are added, to the rows ``targets``. ``down``: [A, I, R]. ``up``: [A, R, O].
+    ``gates``: [A, M, 1].
+    """
+
+    rows: Tensor
+    down: Tensor
+    up: Tensor
+    start: int
+    stop: int
+    gates: Tensor
+    targets: Tensor
+    real: Tensor | None
+
+    def add_to(self, inputs_NI: Tensor, output_NO: Tensor) -> None:
+        """Adds gates ⊙ x A B to the rows that it is for."""
+        chosen_AMI = inputs_NI.index_select(0, self.rows).view(self.down.shape[0], -1, inputs_NI.shape[1])
+        inner_AMR = torch.bmm(chosen_AMI, self.down).mul_(self.gates)
+        added_NO = torch.bmm(inner_AMR, self.up).flatten(0, 1)
+        if self.real is not None:
+            added_NO = added_NO.index_select(0, self.real)
+        output_NO[:, self.start : self.stop].index_add_(0, self.targets, added_NO)
+
+
+@dataclass(frozen=True)
+class Rescaling:
+    """DoRA's part: columns of the base's output times ``factors``, 1 + gate (m / n - 1), plus ``offsets``.
+
+    Both: [1 or B, 1, O], float32. ``offsets``: what the factors took from the bias too much.
+    """
+
+    start: int
+    stop: int
+    factors: Tensor
+    offsets: Tensor | None
+
+    def apply(self, output_NO: Tensor) -> None:
+        """Rescales in place."""
+        rows = self.factors.shape[0]
+        part_BTO = output_NO.view(rows, -1, output_NO.shape[1])[..., self.start : self.stop]
+        part_BTO.mul_(self.factors)
+        if self.offsets is not None:
+            part_BTO.add_(self.offsets)
+
+
+class Update:
+    """All that adapters change of one projection's output."""
+
+    def __init__(self, rescalings: tuple[Rescaling, ...], products: tuple[Product, ...]) -> None:
+        self._rescalings = rescalings
+        self._products = products
+        self.rescales = bool(rescalings)
+
+    def apply(self, inputs_NI: Tensor, output_NO: Tensor) -> Tensor:
+        """The output with the adapters, in place."""
+        for rescaling in self._rescalings:
+            rescaling.apply(output_NO)
+        for product in self._products:
+            product.add_to(inputs_NI, output_NO)
+        return output_NO
+
+
+def rescaling(start: int, gates_B11: Tensor, rescale_O: Tensor, bias_O: Tensor | None) -> Rescaling:
+    """The rescaling of a module's columns from ``start`` by a gate a sequence."""
+    change_B1O = gates_B11 * rescale_O
+    offset = None if bias_O is None else -change_B1O * bias_O
+    return Rescaling(start, start + rescale_O.shape[0], 1 + change_B1O, offset)
