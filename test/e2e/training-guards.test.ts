@@ -36,6 +36,15 @@ const ofType = <Type extends TrainEvent["type"]>(events: readonly TrainEvent[], 
 
 const limitTokens = (tokens: number | null) => backend.session.call("limitTokens", { tokens });
 
+/** What `body` gives, once `after` is done too, whether or not it failed. */
+const andThen = async <Result>(body: Promise<Result>, after: () => Promise<unknown>): Promise<Result> => {
+  try {
+    return await body;
+  } finally {
+    await after();
+  }
+};
+
 /** The 1-based line of the poisoned row in a run's own rows. */
 const poisonedLine = (out: string, data: "train" | "dev"): number =>
   readFileSync(join(out, "data", `${data}.jsonl`), "utf8")
@@ -50,7 +59,7 @@ describe("a poisoned row", () => {
     const spec = await specOf(model.folder, { prompts, train: { epochs: 2, evalEvery: 1000, checkpointEvery: 1000 } });
     const inTrain = { ...spec, train: { ...spec.train, activationLearningRate: 0, seed: 3 } };
     await poison(true);
-    const { out, events, error } = await run(inTrain).finally(() => poison(false));
+    const { out, events, error } = await andThen(run(inTrain), () => poison(false));
     const data = poisonedLine(out, "train") > 0 ? "train" : "dev";
     expect(data, "the seed decides in which set the row is").toBe("train");
     expect(error).toBeUndefined();
@@ -68,7 +77,7 @@ describe("a poisoned row", () => {
     const prompts = plainPrompts(12).map((prompt, index) => (index < 6 ? prompt : `${prompt}Z`));
     const train = { maxSteps: 20, epochs: 50, batchSize: 12, nonFiniteLimit: 3, checkpointEvery: 1 };
     await poison(true);
-    const { out, events, error } = await run(await specOf(model.folder, { prompts, train })).finally(() =>
+    const { out, events, error } = await andThen(run(await specOf(model.folder, { prompts, train })), () =>
       poison(false),
     );
     expect(error).toMatchObject({ code: "training/non-finite", file: expect.stringMatching(/^data\//) });
@@ -123,13 +132,13 @@ describe("memory that runs out", () => {
   it("limits the trial, and ends a run whose rows do not even fit one by one", async () => {
     const spec = await specOf(model.folder, { prompts: plainPrompts(60), train });
     await limitTokens(120);
-    const fitted = await run(spec).finally(() => limitTokens(null));
+    const fitted = await andThen(run(spec), () => limitTokens(null));
     const found = ofType(fitted.events, "microBatch");
     expect(found[0]?.from).toBeNull();
     expect([1, 2, 4]).toContain(found[0]?.to);
     expect(fitted.error).toBeUndefined();
     await limitTokens(3);
-    const failed = await run(spec).finally(() => limitTokens(null));
+    const failed = await andThen(run(spec), () => limitTokens(null));
     expect(failed.error).toMatchObject({ code: "memory/exhausted", hint: expect.stringContaining("microBatch") });
   });
 
@@ -147,7 +156,7 @@ describe("memory that runs out", () => {
         return undefined;
       },
     });
-    await expect(started.result.finally(() => limitTokens(null))).rejects.toMatchObject({ code: "memory/exhausted" });
+    await expect(andThen(started.result, () => limitTokens(null))).rejects.toMatchObject({ code: "memory/exhausted" });
     expect(readdirSync(join(out, "checkpoints"))).toEqual(["step-2"]);
     await (
       await startRealRun({ backend, spec, out, resume: true })

@@ -14,17 +14,20 @@ export interface JudgeRequest {
   readonly before: number;
 }
 
+/** Closes the connection. */
+export const drop = { fault: "drop" } as const;
+/** Never answers. */
+export const silence = { fault: "silence" } as const;
+
 /** What the server does with a request. */
 export type JudgeReaction =
   | string
+  | { readonly fault: "drop" | "silence" }
   | {
       readonly status: number;
       readonly headers?: Readonly<Record<string, string>> | undefined;
       readonly body?: string | undefined;
-    }
-  /** Closes the connection, or never answers. */
-  | "#drop"
-  | "#silence";
+    };
 
 export interface JudgeServer {
   /** The base address, as `--endpoint` takes it. */
@@ -51,9 +54,8 @@ export const completion = (text: string | null, finish = "stop"): string =>
   });
 
 const react = (response: ServerResponse, reaction: JudgeReaction): void => {
-  if (reaction === "#silence") return;
-  if (reaction === "#drop") {
-    response.destroy();
+  if (typeof reaction === "object" && "fault" in reaction) {
+    if (reaction.fault === "drop") response.destroy();
     return;
   }
   const {

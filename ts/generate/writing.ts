@@ -43,7 +43,7 @@ export class Writing {
   #hasReader = false;
   #unread = "";
   #ended = false;
-  #error: unknown;
+  #failed = false;
   #changed = deferred<void>();
 
   /** `onRead` is told whenever the engine may have to go on: the reader has read, or wants no more. */
@@ -78,7 +78,7 @@ export class Writing {
   fail(error: unknown): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#error = error;
+    this.#failed = true;
     this.#ending.reject(error);
     this.#tell();
   }
@@ -105,7 +105,8 @@ export class Writing {
           this.#onRead();
           yield piece;
         } else if (this.#ended) {
-          if (this.#error !== undefined) throw this.#error;
+          // Rejects with what went wrong.
+          if (this.#failed) await this.#ending.promise;
           return;
         } else await changed;
       }

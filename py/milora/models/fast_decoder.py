@@ -27,6 +27,6 @@ def fast_decoder(model: nn.Module) -> Iterator[None]:
     if causal.device.type != "cpu" or causal.dtype not in _ROUNDED:
         yield
         return
-    norms = {module: forward for module in model.modules() if (forward := fast_norm(module)) is not None}
-    with forwards_replaced(norms), fast_attention(causal):
+    found = {module: fast_norm(module) or fast_attention(module) for module in model.modules()}
+    with forwards_replaced({module: forward for module, forward in found.items() if forward is not None}):
         yield

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from milora.models.forwards import Forward, is_untouched
 
@@ -25,7 +26,11 @@ def fast_norm(module: nn.Module) -> Forward | None:
     Known are the classes of transformers that normalise in float32, round, and multiply by their weight.
     """
     kind = type(module)
-    if kind.__name__ not in _KNOWN or not kind.__module__.startswith("transformers.models.") or not is_untouched(module):
+    if (
+        kind.__name__ not in _KNOWN
+        or not kind.__module__.startswith("transformers.models.")
+        or not is_untouched(module)
+    ):
         return None
     norm: Any = module
 
@@ -49,7 +54,10 @@ class _RmsNorm(torch.autograd.Function):
         return wide.mul(scale_N).to(x.dtype).mul_(weight)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None, None]:
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Any
+    ) -> tuple[Tensor, None, None]:
         x, scale_N, weight = ctx.saved_tensors
         grad = (grad_outputs[0] * weight).float()
         normalized = x.float() * scale_N

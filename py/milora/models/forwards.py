@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-Forward = Callable[..., Tensor]
+Forward = Callable[..., Any]
+
+
+def has_own_forward(module: nn.Module) -> bool:
+    """The module runs its class's own forward method, and no hooks."""
+    return not ("forward" in module.__dict__ or module._forward_hooks or module._forward_pre_hooks)
 
 
 def is_untouched(module: nn.Module) -> bool:
-    """The module has its class's own forward method, no hooks, and nothing of it trains."""
-    if "forward" in module.__dict__ or module._forward_hooks or module._forward_pre_hooks:
-        return False
-    return not any(parameter.requires_grad for parameter in module.parameters())
+    """As :func:`has_own_forward`, and nothing of the module trains."""
+    return has_own_forward(module) and not any(parameter.requires_grad for parameter in module.parameters())
 
 
 @contextlib.contextmanager

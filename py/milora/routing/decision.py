@@ -17,11 +17,13 @@ class LayerDecision:
 
     ``gates``: [rows, experts]; None: 1 for the chosen experts of every row (a fixed policy). ``chosen``: the experts
     that any row uses, known on the host in decoding and with a fixed policy only; None means: compute all of them
-    (prefill and training, where reading it would synchronise with the device).
+    (prefill and training, where reading it would synchronise with the device). ``zero_is_constant``: a gate of 0 has
+    no gradient, so that the rows that have it may be left out.
     """
 
     gates: Tensor | None
     chosen: frozenset[int] | None = None
+    zero_is_constant: bool = False
 
 
 @dataclass

@@ -39,7 +39,9 @@ class _NormalizedPool(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None, Tensor]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Any
+    ) -> tuple[Tensor, None, Tensor]:
         hidden_BTD, weight_D, scale_BT, scores_BT, attention_BT = ctx.saved_tensors
         grad_BD = grad_outputs[0]
         # A copy, which becomes the gradient.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ class GroupOptimizer:
         parameters: Name to float32 parameter.
         betas, epsilon, weight_decay: AdamW's.
         max_gradient_norm: Gradients are scaled down to this norm; None = never.
+        rate_factors: By name, what a parameter's learning rate is multiplied by; 1 where nothing is said.
+        undecayed: Names of parameters without weight decay.
     """
 
     def __init__(
@@ -32,13 +35,16 @@ class GroupOptimizer:
         epsilon: float,
         weight_decay: float,
         max_gradient_norm: float | None,
+        rate_factors: Mapping[str, float] | None = None,
+        undecayed: Collection[str] = (),
     ) -> None:
         self.parameters = dict(parameters)
         self._max_gradient_norm = max_gradient_norm
+        decays = {name: 0.0 if name in undecayed else weight_decay for name in self.parameters}
         # Fused: one pass over each tensor, elementwise (so bit for bit the same each time), and it knows how to skip.
         self.adamw = (
             torch.optim.AdamW(
-                list(self.parameters.values()), lr=0.0, betas=betas, eps=epsilon, weight_decay=weight_decay, fused=True
+                _alike(self.parameters, rate_factors or {}, decays), lr=0.0, betas=betas, eps=epsilon, fused=True
             )
             if self.parameters
             else None
@@ -65,7 +71,8 @@ class GroupOptimizer:
                 gradient.mul_(scale)
         # The fused kernel looks at this flag on the device and does nothing where it is 1.
         setattr(self.adamw, "found_inf", (~torch.isfinite(norm)).float())  # noqa: B010 - AdamW declares no such field
-        self.adamw.param_groups[0]["lr"] = learning_rate
+        for group in self.adamw.param_groups:
+            group["lr"] = learning_rate * group["rate_factor"]
         self.adamw.step()
         if after_update is not None:
             after_update()
@@ -89,6 +96,19 @@ class GroupOptimizer:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         return [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+
+
+def _alike(
+    parameters: Mapping[str, nn.Parameter], rate_factors: Mapping[str, float], decays: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """AdamW's groups: the parameters, in their order, that share rate and decay."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        groups.setdefault((rate_factors.get(name, 1.0), decays[name]), []).append(parameter)
+    return [
+        {"params": members, "rate_factor": factor, "weight_decay": decay}
+        for (factor, decay), members in groups.items()
+    ]
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,17 @@ from torch.nn import functional
 
 from milora.data import Batch, Dataset, TokenRow, collate
 from milora.errors import MiloraError
-from milora.models import answer_logits, run_decoder, seed_everything
+from milora.models import answer_logits, fast_decoder, run_decoder, seed_everything
 from milora.routing.context import routing_context
 from milora.training.batching import micro_batches
 from milora.training.figures import DeviceFigures, Group, StepFigures, read_figures
+from milora.training.loss_scale import LossScale
+from milora.training.memory import MemoryGauge
 from milora.training.optimizer import GroupOptimizer, only_trains
+from milora.training.parameter_groups import lora_plus_factors, vectors
 from milora.training.random_state import RandomState
 from milora.training.second_order import BilevelGradients, Gradients, second_order_gradient
+from milora.training.whole_step import thrown_away, whole_or_nothing
 from milora.tuners import split_parameters
 from milora.tuners.base import config_of
 from milora.tuners.methods import hooks_of
@@ -28,10 +32,16 @@ from milora.tuners.methods import hooks_of
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Settings that hold for a whole training; ``balance`` is the weight of the balance loss."""
+    """Settings that hold for a whole training.
+
+    ``balance`` is the weight of the balance loss; ``lora_plus_ratio`` the rate of LoRA's B matrices over that of all
+    else (LoRA+, Hayou et al. 2024); with ``weight_decay_on="matrices"`` parameters of one dimension do not decay.
+    """
 
     micro_batch: int = 16
     weight_decay: float = 0.0
+    weight_decay_on: Literal["all", "matrices"] = "all"
+    lora_plus_ratio: float = 1.0
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     max_gradient_norm: float | None = 1.0
@@ -76,9 +86,19 @@ class TrainingSession:
             parameter.requires_grad_(True)
         common = {"betas": settings.betas, "epsilon": settings.epsilon}
         clip = settings.max_gradient_norm
-        self.weights = GroupOptimizer(omega, **common, weight_decay=settings.weight_decay, max_gradient_norm=clip)
+        self.weights = GroupOptimizer(
+            omega,
+            **common,
+            weight_decay=settings.weight_decay,
+            max_gradient_norm=clip,
+            rate_factors=lora_plus_factors(omega, adapter, settings.lora_plus_ratio),
+            undecayed=vectors(omega) if settings.weight_decay_on == "matrices" else (),
+        )
         # Decay would pull the activations' coefficients to the zero function.
         self.activation = GroupOptimizer(theta, **common, weight_decay=0.0, max_gradient_norm=clip)
+        self.micro_batch = settings.micro_batch
+        base_dtypes = {parameter.dtype for parameter in model.parameters() if not parameter.requires_grad}
+        self.scale = LossScale(self._device) if torch.float16 in base_dtypes else None
         self._figures: list[DeviceFigures] = []
         seed_everything(settings.seed)
 
@@ -123,14 +143,24 @@ class TrainingSession:
         if not groups:
             self._figures.append(DeviceFigures(kind, None, None, None, 0, 0))
             return
-        with _training_mode(self.model):
+        with _training_mode(self.model), whole_or_nothing([trained, frozen], self._device):
             if virtual_step is None or not virtual_groups:
                 with only_trains([trained], [frozen]):
                     figures = self._accumulate(groups, kind)
             else:
                 figures = self._look_ahead(groups, virtual_groups, virtual_step.learning_rate)
-        norm = trained.step(learning_rate, self._after_update(budget_step))
+            norm = trained.step(learning_rate, self._after_update(budget_step))
+        if self.scale is not None:
+            self.scale.update(norm)
         self._figures.append(replace(figures, gradient_norm=norm))
+
+    def trial(self, dataset: Dataset, rows: Sequence[int]) -> int:
+        """Computes the gradients of rows, all at once, and throws them away; gives the bytes that it took."""
+        gauge = MemoryGauge(self._device)
+        groups = [self.weights, self.activation]
+        with _training_mode(self.model), thrown_away(groups, self._device), only_trains(groups[:1], groups[1:]):
+            self._accumulate([list(dataset.take(rows))], "weights")
+            return gauge.used()
 
     def figures(self) -> list[StepFigures]:
         """Figures of every step since the last call, oldest first."""
@@ -143,7 +173,7 @@ class TrainingSession:
         return functools.partial(self.hooks.after_update, self.model, self.adapter, budget_step)
 
     def _groups(self, dataset: Dataset, rows: Sequence[int]) -> list[list[TokenRow]]:
-        return micro_batches(dataset.take(rows), self.settings.micro_batch)
+        return micro_batches(dataset.take(rows), self.micro_batch)
 
     def _look_ahead(
         self, groups: list[list[TokenRow]], virtual_groups: list[list[TokenRow]], virtual_rate: float
@@ -169,18 +199,16 @@ class TrainingSession:
             return weights.take_gradients(), activation.take_gradients()
 
         gradients = BilevelGradients(train_weights, train_activation, validation)
-        try:
-            gradient = second_order_gradient(list(weights.parameters.values()), virtual_rate, gradients)
-        except BaseException:
-            # A backward pass that broke off leaves gradients, which a later step would add to its own.
-            weights.take_gradients()
-            activation.take_gradients()
-            raise
-        activation.put_gradients(gradient)
+        activation.put_gradients(second_order_gradient(list(weights.parameters.values()), virtual_rate, gradients))
         return found[0]
 
     def _accumulate(self, groups: list[list[TokenRow]], kind: Group) -> DeviceFigures:
         """Adds up the gradients of a step's micro-batches."""
+        # The casts of what trains are made here, once for all micro-batches.
+        with self.hooks.fast_forwards(self.model, self.adapter), fast_decoder(self.model):
+            return self._sum_gradients(groups, kind)
+
+    def _sum_gradients(self, groups: list[list[TokenRow]], kind: Group) -> DeviceFigures:
         batches = [collate(group, self._pad_id, self._device) for group in groups]
         answer_tokens = sum(batch.num_answer_tokens for batch in batches)
         by_token = self._routed_unit == "token"
@@ -193,12 +221,14 @@ class TrainingSession:
             loss = batch_nll / answer_tokens
             if batch_balance is not None and self.settings.balance > 0:
                 loss = loss + self.settings.balance * batch_balance
-            loss.backward()
+            self._scaled(loss).backward()
             nll.append(batch_nll.detach())
             if batch_balance is not None:
                 balance.append(batch_balance.detach())
         if kind == "weights" and (extra := self.hooks.extra_loss(self.model, self.adapter)) is not None:
-            extra.backward()
+            self._scaled(extra).backward()
+        if self.scale is not None:
+            self.scale.unscale([*self.weights.parameters.values(), *self.activation.parameters.values()])
         return DeviceFigures(
             kind=kind,
             loss=torch.stack(nll).sum() / answer_tokens,
@@ -207,6 +237,9 @@ class TrainingSession:
             answer_tokens=answer_tokens,
             tokens=sum(batch.num_tokens for batch in batches),
         )
+
+    def _scaled(self, loss: Tensor) -> Tensor:
+        return loss if self.scale is None else loss * self.scale.value
 
     def _losses(self, batch: Batch, share: Tensor | None, num_routed: int) -> tuple[Tensor, Tensor | None]:
         if self._context is None:

@@ -64,7 +64,7 @@ const protocolOf = (settings: JudgeSettings, header: ReviewHeader, questions: Ju
     mtBench.name,
     mode === "single" ? "single-answer grading, 1 to 10" : "pairwise, both orders, 1 to 10 each",
     `judge ${judgeModel}`,
-    temperature === undefined ? "the endpoint's own temperature" : `temperature ${String(temperature)}`,
+    temperature === undefined ? "the endpoint's own temperature" : `temperature ${JSON.stringify(temperature)}`,
     judgements === 1 ? "one judgement each" : `${judgements} judgements each`,
     `prompts ${header.templateHash}`,
     `correct answers shown for ${questions.referenced} of ${questions.total} questions`,

@@ -142,6 +142,7 @@ export const runJudgements = async (options: RunJudgementsOptions): Promise<Made
     });
   }
   const [fault] = faults;
-  if (fault !== undefined) throw fault instanceof Error ? fault : new Error(String(fault));
+  if (fault instanceof Error) throw fault;
+  if (fault !== undefined) throw new MiloraError("internal", "A judgement failed without an error.", { cause: fault });
   return made();
 };

@@ -13,6 +13,9 @@ from milora.tuners.base.layer import LinearAdapter as LinearAdapter
 from milora.tuners.base.layer import active_adapters_of as active_adapters_of
 from milora.tuners.base.layer import new_parameter as new_parameter
 from milora.tuners.base.layer import trainable_dtype as trainable_dtype
+from milora.tuners.base.low_rank import Factors as Factors
+from milora.tuners.base.low_rank import is_plain_frozen as is_plain_frozen
+from milora.tuners.base.low_rank import low_rank_linear as low_rank_linear
 from milora.tuners.base.model import BlockTuner as BlockTuner
 from milora.tuners.base.model import LinearTuner as LinearTuner
 from milora.tuners.base.model import Place as Place
@@ -26,6 +29,7 @@ __all__ = [
     "FORMAT_VERSION",
     "BlockAdapter",
     "BlockTuner",
+    "Factors",
     "LinearAdapter",
     "LinearTuner",
     "MethodHooks",
@@ -38,8 +42,10 @@ __all__ = [
     "active_adapters_of",
     "check_plan",
     "config_of",
+    "is_plain_frozen",
     "is_positive",
     "layer_index_of",
+    "low_rank_linear",
     "new_parameter",
     "trainable_dtype",
 ]

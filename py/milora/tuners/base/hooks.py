@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 from peft.config import PeftConfig
 from torch import Tensor, nn
 
 from milora.errors import MiloraError
+from milora.models import Forward, forwards_replaced
 
 
 def config_of(model: nn.Module, adapter: str) -> Any:
@@ -40,6 +42,18 @@ class MethodHooks:
     def extra_loss(self, model: nn.Module, adapter: str) -> Tensor | None:
         """A term of the training loss, once a step; never part of a dev loss."""
         return None
+
+    def fast_forward(self, module: nn.Module, adapter: str) -> Forward | None:
+        """What computes a module's output faster for the time of one training step; None: the module itself does.
+
+        It may hold copies of the parameters as they are now. Its numbers are the module's own, up to rounding.
+        """
+        return None
+
+    def fast_forwards(self, model: nn.Module, adapter: str) -> AbstractContextManager[None]:
+        """Inside, every module that can be computed faster is; the parameters must not change meanwhile."""
+        found = {module: self.fast_forward(module, adapter) for module in model.modules()}
+        return forwards_replaced({module: forward for module, forward in found.items() if forward is not None})
 
     def after_update(self, model: nn.Module, adapter: str, step: int) -> None:
         """Called after the optimiser's update and before the gradients are cleared; ``step`` counts from 1."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from peft.config import PeftConfig
+from torch import nn
 
+from milora.models import Forward
 from milora.tuners.base import MethodHooks
 from milora.tuners.milora.config import MiloraConfig
+from milora.tuners.milora.fast import fast_forward
 
 
 class MiloraHooks(MethodHooks):
@@ -24,3 +27,7 @@ class MiloraHooks(MethodHooks):
     def records_prompts(self, config: PeftConfig) -> bool:
         """Always: also a fixed policy tells its experts."""
         return True
+
+    def fast_forward(self, module: nn.Module, adapter: str) -> Forward | None:
+        """LoRA experts."""
+        return fast_forward(module, adapter)

@@ -54,7 +54,7 @@ class ExpertSettings:
 
 
 @dataclass(frozen=True)
-class _Use:
+class Use:
     """An expert that the running forward pass needs; ``gate``: [rows], None: 1 for every row."""
 
     adapter: str
@@ -130,7 +130,7 @@ class MiloraLinear(nn.Module, BaseTunerLayer):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The module's output for inputs [B, T, in] (or [B, in])."""
-        uses = [] if self.disable_adapters else self._uses(x)
+        uses = [] if self.disable_adapters else self.uses(x)
         if any(use.settings.accumulate == "float32" for use in uses) and not (args or kwargs):
             return self._accumulated(x, uses)
         base: Tensor = self.base_layer(x, *args, **kwargs)
@@ -139,7 +139,7 @@ class MiloraLinear(nn.Module, BaseTunerLayer):
             result = result + self._expert(use, x, base).to(result.dtype)
         return result
 
-    def _accumulated(self, x: Tensor, uses: list[_Use]) -> Tensor:
+    def _accumulated(self, x: Tensor, uses: list[Use]) -> Tensor:
         """The output with the sum in float32; see :mod:`milora.tuners.milora.accumulate`."""
         wide = wide_output(self.base_layer, x)
         base: Tensor = self.base_layer(x) if wide is None else wide
@@ -149,9 +149,9 @@ class MiloraLinear(nn.Module, BaseTunerLayer):
             result = result + self._expert(use, x, base, wide=True)
         return result.to(dtype)
 
-    def _uses(self, x: Tensor) -> list[_Use]:
+    def uses(self, x: Tensor) -> list[Use]:
         """The experts that this module needs, in the order of the active adapters."""
-        uses: list[_Use] = []
+        uses: list[Use] = []
         for adapter in self.active_adapters:
             settings = self.milora_prompt_settings.get(adapter)
             if settings is None:
@@ -159,7 +159,7 @@ class MiloraLinear(nn.Module, BaseTunerLayer):
             decision = self._decision(adapter, x)
             if decision.chosen is None or settings.index in decision.chosen:
                 gate = None if decision.gates is None else decision.gates[:, settings.index]
-                uses.append(_Use(adapter, settings, gate))
+                uses.append(Use(adapter, settings, gate))
         return uses
 
     def _decision(self, adapter: str, x: Tensor) -> LayerDecision:
@@ -172,7 +172,7 @@ class MiloraLinear(nn.Module, BaseTunerLayer):
             )
         return decision
 
-    def _expert(self, use: _Use, x: Tensor, base: Tensor, wide: bool = False) -> Tensor:
+    def _expert(self, use: Use, x: Tensor, base: Tensor, wide: bool = False) -> Tensor:
         """gate · (expert(x) - base(x)), of the base output's shape; ``wide``: the last product in float32."""
         settings = use.settings
         down = _aligned(self.milora_prompt_down[use.adapter])

@@ -18,6 +18,7 @@ from milora.errors import MiloraError
 from milora.routing.activation import ActivationName, fixed_activation
 from milora.routing.context import RoutingContext
 from milora.routing.decision import LayerDecision, cached_decision, keep_decision
+from milora.routing.fused_pool import normalized_attention_pool
 from milora.routing.gates import Gate, expert_probabilities, top_k_gates
 from milora.routing.hooks import find_cache, refuse_reentrant_checkpointing
 from milora.routing.override import RouterPlace
@@ -117,16 +118,15 @@ class MiloraRouter(nn.Module, BaseTunerLayer):
     def probabilities(self, adapter: str, hidden_BTD: Tensor, prompt_mask_BT: Tensor) -> Tensor:
         """The softmax over the experts, [B, E], from the states that enter the layer."""
         settings = self.milora_prompt_settings[adapter]
-        hidden_BTD = router_precision(hidden_BTD)
-        scale_BT = normalizing_scale(hidden_BTD) if settings.normalize else None
+        dtype = torch.float64 if hidden_BTD.dtype == torch.float64 else torch.float32
 
         def weight(container: nn.ParameterDict) -> Tensor:
             # A copy, for its alignment: a tensor that lies in a mapped file at an odd address gives other last bits in
             # a CPU's matrix product, so that an adapter's choice could depend on the way it was loaded.
-            return container[adapter].to(device=hidden_BTD.device, dtype=hidden_BTD.dtype, copy=True)
+            return container[adapter].to(device=hidden_BTD.device, dtype=dtype, copy=True)
 
         weight_D = weight(self.milora_prompt_pool) if settings.pooler == "self-attention" else None
-        pooled_BD = pool(settings.pooler, hidden_BTD, prompt_mask_BT, weight_D, scale_BT)
+        pooled_BD = _pooled(settings, hidden_BTD, prompt_mask_BT, weight_D)
         if settings.activation == "rational":
             activated_BD = rational(
                 pooled_BD, weight(self.milora_prompt_numerator), weight(self.milora_prompt_denominator)
@@ -196,7 +196,8 @@ class MiloraRouter(nn.Module, BaseTunerLayer):
         self.context.note(adapter, self.layer_index, probabilities_BE, gates_BE)
         if cache is not None:
             keep_decision(cache, adapter).put(self.layer_index, gates_BE)
-        return LayerDecision(gates_BE)
+        # The straight-through gate has a gradient for every expert, chosen or not.
+        return LayerDecision(gates_BE, zero_is_constant=settings.gate != "none")
 
     def _continue(self, adapter: str, cache: object, rows: int) -> LayerDecision:
         decision = cached_decision(cache, adapter)
@@ -215,6 +216,15 @@ class MiloraRouter(nn.Module, BaseTunerLayer):
                 "empty cache, with the whole prompt.",
             )
         return decision.layer(self.layer_index)
+
+
+def _pooled(settings: RouterSettings, hidden_BTD: Tensor, prompt_mask_BT: Tensor, weight_D: Tensor | None) -> Tensor:
+    """The prompts' states as one vector each, [B, D], in the router's precision."""
+    if weight_D is not None and settings.normalize and hidden_BTD.dtype in (torch.bfloat16, torch.float16):
+        return normalized_attention_pool(hidden_BTD, prompt_mask_BT, weight_D)
+    hidden_BTD = router_precision(hidden_BTD)
+    scale_BT = normalizing_scale(hidden_BTD) if settings.normalize else None
+    return pool(settings.pooler, hidden_BTD, prompt_mask_BT, weight_D, scale_BT)
 
 
 def _initial_values(settings: RouterSettings, dtype: torch.dtype) -> dict[str, Tensor]:

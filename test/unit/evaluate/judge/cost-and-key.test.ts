@@ -5,7 +5,7 @@ import { type CostEstimate, estimatedTokens, estimateText } from "../../../../ts
 import { judge } from "../../../../ts/evaluate/judge/judge.js";
 import type { JudgeOptionsInput } from "../../../../ts/evaluate/judge/options.js";
 import { answeredResult, twoQuestions, writeResults } from "../../../support/answered-results.js";
-import { type JudgeReaction, type JudgeRequest, judgeServer } from "../../../support/judge-server.js";
+import { type JudgeReaction, type JudgeRequest, judgeServer, silence } from "../../../support/judge-server.js";
 import { temporaryFolder } from "../../../support/temporary-folder.js";
 import { rejectionOf } from "../../../support/thrown.js";
 
@@ -76,7 +76,7 @@ test("a budget is never overspent; what it leaves out is missing, and asked for 
 
 test("requests that ran into a timeout count as spent", async () => {
   const changes = { priceIn: 1, priceOut: 1, timeout: 0.1, concurrency: 1 };
-  const { options } = await set(({ before }) => (before === 1 ? "#silence" : "[[7]]"), changes);
+  const { options } = await set(({ before }) => (before === 1 ? silence : "[[7]]"), changes);
   const { spent } = await judge(options);
   expect(spent.requests).toBe(4);
   expect(spent.outputTokens).toBe(3 * 10 + 1024);

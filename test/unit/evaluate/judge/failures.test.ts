@@ -5,7 +5,14 @@ import { retryAfterMs } from "../../../../ts/evaluate/judge/chat-answer.js";
 import { judge } from "../../../../ts/evaluate/judge/judge.js";
 import type { JudgeOptionsInput } from "../../../../ts/evaluate/judge/options.js";
 import { answeredResult, writeResults } from "../../../support/answered-results.js";
-import { completion, type JudgeReaction, type JudgeRequest, judgeServer } from "../../../support/judge-server.js";
+import {
+  completion,
+  drop,
+  type JudgeReaction,
+  type JudgeRequest,
+  judgeServer,
+  silence,
+} from "../../../support/judge-server.js";
 import { temporaryFolder } from "../../../support/temporary-folder.js";
 import { rejectionOf } from "../../../support/thrown.js";
 
@@ -41,8 +48,8 @@ test.each<readonly [string, JudgeReaction, string, number]>([
   ["a refused question", { status: 400, body: '{"error": "too long"}' }, "rejected", 1],
   ["a rate limit without end", { status: 429, headers: { "retry-after": "0" } }, "rate-limit", 3],
   ["a limit that asks for an hour", { status: 429, headers: { "retry-after": "3600" } }, "rate-limit", 1],
-  ["a dropped connection", "#drop", "dropped", 3],
-  ["no answer at all", "#silence", "timeout", 3],
+  ["a dropped connection", drop, "dropped", 3],
+  ["no answer at all", silence, "timeout", 3],
   ["a text without rating", "I'd rather not say.", "no-rating", 1],
   ["nothing", "", "empty-reply", 1],
   ["null", { status: 200, body: completion(null) }, "empty-reply", 1],
@@ -64,7 +71,7 @@ test("an answer after rate limits and faults counts like any other", async () =>
     const count = (tries.get(prompt) ?? 0) + 1;
     tries.set(prompt, count);
     if (count === 1) return { status: 429, headers: { "retry-after": "0" } };
-    return count === 2 ? "#drop" : "[[6]]";
+    return count === 2 ? drop : "[[6]]";
   });
   const judging = await run();
   expect(judging.methods?.[0]?.overall).toEqual({ mean: 6, scored: 4, unscored: 0, missing: 0 });

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { judge } from "../../../../ts/evaluate/judge/judge.js";
 import type { JudgeOptionsInput } from "../../../../ts/evaluate/judge/options.js";
 import { answeredResult, writeResults } from "../../../support/answered-results.js";
-import { type JudgeReaction, type JudgeRequest, judgeServer } from "../../../support/judge-server.js";
+import { type JudgeReaction, type JudgeRequest, judgeServer, silence } from "../../../support/judge-server.js";
 import { temporaryFolder } from "../../../support/temporary-folder.js";
 import { rejectionOf } from "../../../support/thrown.js";
 
@@ -57,7 +57,7 @@ test("an abort keeps what was judged, ends the request under way, and the same c
   const { options, server, out } = await set(({ before }) => {
     if (before !== 2) return "[[7]]";
     controller.abort();
-    return "#silence";
+    return silence;
   });
   const error = await rejectionOf(judge(options, { signal: controller.signal }), "cancelled");
   expect(error.message).toContain("2 of 4 judgements were made and are kept");
