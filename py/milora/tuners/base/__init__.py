@@ -14,8 +14,8 @@ from milora.tuners.base.layer import active_adapters_of as active_adapters_of
 from milora.tuners.base.layer import new_parameter as new_parameter
 from milora.tuners.base.layer import trainable_dtype as trainable_dtype
 from milora.tuners.base.low_rank import Factors as Factors
-from milora.tuners.base.low_rank import is_plain_frozen as is_plain_frozen
 from milora.tuners.base.low_rank import low_rank_linear as low_rank_linear
+from milora.tuners.base.low_rank import takes_fast_forward as takes_fast_forward
 from milora.tuners.base.model import BlockTuner as BlockTuner
 from milora.tuners.base.model import LinearTuner as LinearTuner
 from milora.tuners.base.model import Place as Place
@@ -42,10 +42,10 @@ __all__ = [
     "active_adapters_of",
     "check_plan",
     "config_of",
-    "is_plain_frozen",
     "is_positive",
     "layer_index_of",
     "low_rank_linear",
     "new_parameter",
+    "takes_fast_forward",
     "trainable_dtype",
 ]

@@ -9,14 +9,11 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import torch
 from peft.tuners.lora.layer import Linear
 from torch import Tensor, nn
 
 from milora.models import Forward
-from milora.tuners.base import Factors, is_plain_frozen, low_rank_linear
-
-_ROUNDED = (torch.bfloat16, torch.float16)
+from milora.tuners.base import Factors, low_rank_linear, takes_fast_forward
 
 
 def fast_forward(module: nn.Module, adapter: str) -> Forward | None:
@@ -30,7 +27,7 @@ def fast_forward(module: nn.Module, adapter: str) -> Forward | None:
     if module.disable_adapters or module.merged or adapter in module.lora_variant or module.lora_bias[adapter]:
         return None
     base = module.get_base_layer()
-    if not isinstance(base, nn.Linear) or not is_plain_frozen(base) or base.weight.dtype not in _ROUNDED:
+    if not isinstance(base, nn.Linear) or not takes_fast_forward(base):
         return None
     layer: Any = module
     down, up = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight

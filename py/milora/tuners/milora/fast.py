@@ -7,14 +7,15 @@ import functools
 from torch import Tensor, nn
 
 from milora.models import Forward
-from milora.tuners.base import Factors, is_plain_frozen, low_rank_linear
+from milora.tuners.base import Factors, low_rank_linear, takes_fast_forward
 from milora.tuners.milora.layer import MiloraLinear
 
 
 def fast_forward(module: nn.Module, adapter: str) -> Forward | None:
     """What computes the module's output in one step of the graph; None where the module itself must.
 
-    That is so for DoRA experts, sums in float32, several active adapters and base modules that are no plain products.
+    That is so for DoRA experts, sums in float32, several active adapters and base modules that are no plain products
+    in bf16 or fp16.
     """
     if not isinstance(module, MiloraLinear) or module.active_adapters != [adapter]:
         return None
@@ -22,7 +23,7 @@ def fast_forward(module: nn.Module, adapter: str) -> Forward | None:
     if settings is None or settings.kind != "lora" or settings.accumulate != "base" or module.disable_adapters:
         return None
     base = module.get_base_layer()
-    if not isinstance(base, nn.Linear) or not is_plain_frozen(base):
+    if not isinstance(base, nn.Linear) or not takes_fast_forward(base):
         return None
     down, up = module.milora_prompt_down[adapter], module.milora_prompt_up[adapter]
     factors = Factors.of(down, up, settings.scale, base.weight.dtype)
