@@ -93,7 +93,7 @@ export const openSweepBook = async (out: string, sweep: SweepSpec, jobs: readonl
   let record = await readSweepRecord(out, sweep, jobs);
   // A folder that can't be written is told by the first atomic write, which makes the folder too.
   if (!existsSync(sweepFile(out))) await writeFileAtomic(sweepFile(out), recordText(record));
-  const release = await holdFolder({ file: join(out, "process"), word: "sweep" });
+  const release = holdFolder(join(out, "process"));
   record = await readSweepRecord(out, sweep, jobs);
   let written: Promise<void> = Promise.resolve();
   const save = (): Promise<void> => {

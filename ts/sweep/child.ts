@@ -1,6 +1,6 @@
 import { execa } from "execa";
 import { mkdirSync, rmSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { endWithParent } from "./end-with-parent.js";
 import { waitUntilGone, writeOwner } from "./processes.js";
 
@@ -42,7 +42,7 @@ export const childStarter =
     readonly env: Readonly<Record<string, string>>;
   }): StartChild =>
   async ({ args, folder, log }) => {
-    const owner = { file: join(folder, "process"), word: basename(folder) };
+    const owner = join(folder, "process");
     mkdirSync(folder, { recursive: true });
     await waitUntilGone(owner, goneWithinMs);
     const [file, ...options] = program;
@@ -57,7 +57,7 @@ export const childStarter =
       forceKillAfterDelay: false,
       env: { ...env, [endWithParent]: "1" },
     });
-    if (child.pid !== undefined) writeOwner(owner.file, child.pid);
+    if (child.pid !== undefined) writeOwner(owner, child.pid);
     const stop = (): boolean => child.kill("SIGINT");
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) stop();
@@ -66,6 +66,6 @@ export const childStarter =
       return { exitCode, signal: endSignal, stdout, stderr };
     } finally {
       signal.removeEventListener("abort", stop);
-      rmSync(owner.file, { force: true });
+      rmSync(owner, { force: true });
     }
   };

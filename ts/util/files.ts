@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { MiloraError } from "../errors.js";
@@ -81,5 +82,25 @@ export const readJsonFile = async (path: string, what = "the file"): Promise<unk
     const file = resolve(path);
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new MiloraError("input/invalid-spec", `${file} is not JSON: ${reason}`, { file, allowed: "JSON", cause });
+  }
+};
+
+/** The text of a file; undefined where it cannot be read. */
+export const readTextIfThere = (file: string): string | undefined => {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return undefined;
+  }
+};
+
+/** The JSON value of a file; undefined where the file is missing or garbled. */
+export const readJsonIfThere = (file: string): unknown => {
+  const text = readTextIfThere(file);
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 };

@@ -1,3 +1,4 @@
+import { execa } from "execa";
 import { existsSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -20,8 +21,8 @@ describe("a run's lock", () => {
   });
 
   it.each([
-    ["a process that is gone", { pid: nobody, host: hostname(), began: null }],
-    ["another process of the same id", { pid: process.pid, host: hostname(), began: "never" }],
+    ["a process that is gone", { pid: nobody, host: hostname(), start: null }],
+    ["another process of the same id", { pid: process.pid, host: hostname(), start: "never" }],
   ])("of %s is taken over", async (_name, holder) => {
     const root = await temporaryFolder();
     const file = join(root, "run.lock");
@@ -41,10 +42,22 @@ describe("a run's lock", () => {
   it("of another machine counts as long as it is touched", async () => {
     const root = await temporaryFolder();
     const file = join(root, "run.lock");
-    writeFileSync(file, JSON.stringify({ pid: nobody, host: "elsewhere.example", began: null }));
+    writeFileSync(file, JSON.stringify({ pid: nobody, host: "elsewhere.example", start: null }));
     expect(() => lockRun(root, file)).toThrow("on elsewhere.example");
     const old = new Date(Date.now() - 120_000);
     utimesSync(file, old, old);
     lockRun(root, file)();
+  });
+
+  it("of a process that is gone is taken over by one of several that try at once", async () => {
+    const folder = await temporaryFolder();
+    const names = Array.from({ length: 60 }, (_, index) => `${index}.lock`);
+    const dead = JSON.stringify({ pid: nobody, host: hostname(), start: null });
+    for (const name of names) writeFileSync(join(folder, name), dead);
+    const script = join(import.meta.dirname, "../../fixtures/locks/take-all.ts");
+    const when = String(Date.now() + 3000);
+    const ended = await Promise.all([1, 2, 3, 4].map(() => execa("node", ["--import", "tsx", script, folder, when])));
+    const taken = ended.flatMap(({ stdout }): unknown => JSON.parse(stdout));
+    expect(taken.toSorted()).toEqual(names.toSorted());
   });
 });

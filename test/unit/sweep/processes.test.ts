@@ -2,7 +2,8 @@ import { execa } from "execa";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { holdFolder, waitUntilGone } from "../../../ts/sweep/processes.js";
+import { holdFolder, waitUntilGone, writeOwner } from "../../../ts/sweep/processes.js";
+import { identityOf } from "../../../ts/util/process-identity.js";
 import { temporaryFolder } from "../../support/temporary-folder.js";
 import { rejectionOf } from "../../support/thrown.js";
 
@@ -13,28 +14,27 @@ const fileWith = async (text: string): Promise<string> => {
 };
 
 describe("holdFolder", () => {
-  it("refuses what another living process holds, and names it", async () => {
-    const file = await fileWith(String(process.pid));
-    const error = await rejectionOf(holdFolder({ file, word: "node" }), "run/exists");
-    expect(error.message).toContain(`Process ${process.pid}`);
+  it("refuses what a living process holds, and names it", async () => {
+    const file = await fileWith(JSON.stringify(identityOf()));
+    expect(() => holdFolder(file)).toThrow(`Process ${process.pid} is still at work`);
   });
 
   it("takes over from one that is gone, and lets go", async () => {
     const child = execa("sleep", ["0"]);
     await child;
-    const file = await fileWith(String(child.pid));
-    const release = await holdFolder({ file, word: "sleep" });
+    const file = await fileWith(JSON.stringify({ ...identityOf(child.pid), start: null }));
+    const release = holdFolder(file);
+    expect(() => holdFolder(file)).toThrow("still at work");
     release();
     expect(existsSync(file)).toBe(false);
   });
 
   it("takes a garbled file for nobody's", async () => {
-    (await holdFolder({ file: await fileWith("half a num"), word: "node" }))();
+    holdFolder(await fileWith("half a num"))();
   });
 
-  it.runIf(existsSync("/proc/self/cmdline"))("does not take another program with the same id for it", async () => {
-    const file = await fileWith(String(process.pid));
-    (await holdFolder({ file, word: "no-such-word" }))();
+  it("does not take another process with the same id for it", async () => {
+    holdFolder(await fileWith(JSON.stringify({ ...identityOf(), start: "another time" })))();
   });
 });
 
@@ -42,8 +42,15 @@ describe("waitUntilGone", () => {
   it("returns once the process has ended, and not before", async () => {
     const child = execa("sleep", ["0.4"]);
     const startedAt = performance.now();
-    await waitUntilGone({ file: await fileWith(String(child.pid)), word: "sleep" }, 10_000);
+    const file = await fileWith("");
+    writeOwner(file, child.pid ?? 0);
+    await waitUntilGone(file, 10_000);
     expect(performance.now() - startedAt).toBeGreaterThan(200);
     await child;
+  });
+
+  it("gives up at its limit", async () => {
+    const file = await fileWith(JSON.stringify(identityOf()));
+    await rejectionOf(waitUntilGone(file, 100), "run/exists");
   });
 });

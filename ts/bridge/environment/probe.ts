@@ -4,7 +4,7 @@ import { execa } from "execa";
 import { z } from "zod";
 import { MiloraError } from "../../errors.js";
 import { writeFileAtomic } from "../../util/files.js";
-import { readJsonIfThere } from "./files.js";
+import { readJsonIfThere } from "../../util/files.js";
 import { type Variables, miloraHome, shortHash } from "./paths.js";
 import { probeScript } from "./probe-script.js";
 import type { Requirements } from "./requirements.js";

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { writeFileAtomic } from "../../util/files.js";
-import { readJsonIfThere } from "./files.js";
+import { readJsonIfThere } from "../../util/files.js";
 
 /** The stages of an environment, in order; each is recorded when it is done. */
 export const stageNames = ["venv", "packages", "demo", "dev"] as const;
