@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 from torch import nn
+
+from milora.models import causal_model
 
 # Eager attention is chosen on a CPU for the backward pass. Without one it is the slower from some hundred tokens on:
 # the 135 M model takes half as long with SDPA at 1,024, a quarter at 4,096, where eager attention needs 1.5 GB a row.
@@ -20,8 +21,7 @@ def long_attention(model: nn.Module, tokens: int) -> Iterator[None]:
     Nothing changes where SDPA would compute something else (soft-capped logits), and where an adapter has put itself
     in the attention's place.
     """
-    get_base = getattr(model, "get_base_model", None)
-    base: Any = get_base() if get_base is not None else model
+    base = causal_model(model)
     config = base.config
     same = getattr(base, "_supports_sdpa", False) and getattr(config, "attn_logit_softcapping", None) is None
     if tokens <= _longest_eager or config._attn_implementation != "eager" or not same:

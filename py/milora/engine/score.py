@@ -24,7 +24,7 @@ from milora.engine.attention import long_attention
 from milora.engine.dora import cached_dora
 from milora.engine.packing import packed
 from milora.errors import MiloraError
-from milora.models import logits_at
+from milora.models import causal_model, logits_at
 from milora.routing.kept_rows import select_cache_rows
 
 OnStep = Callable[[int, int], None]
@@ -208,7 +208,5 @@ def _rest_sums(
 
 def _positions(model: nn.Module, positions: Tensor) -> dict[str, Tensor]:
     """Position ids, for models that take them."""
-    get_base = getattr(model, "get_base_model", None)
-    base: Any = get_base() if get_base is not None else model
-    takes = "position_ids" in inspect.signature(base.forward).parameters
+    takes = "position_ids" in inspect.signature(causal_model(model).forward).parameters
     return {"position_ids": positions.clamp(min=0)} if takes else {}

@@ -1,16 +1,18 @@
 """Models of transformers: found, described, opened, and asked for logits."""
 
-from milora.models.answer_head import answer_logits, decoder_of, logits_at, run_decoder
+from milora.models.answer_head import answer_logits, causal_model, decoder_of, logits_at, run_decoder
 from milora.models.atomic_folder import atomic_folder
 from milora.models.describe import LayerDescription, LinearDescription, ModelDescription, describe
 from milora.models.fast_decoder import fast_decoder
 from milora.models.forwards import Forward, forwards_replaced, is_untouched
 from milora.models.open import OpenedModel, open_model, seed_everything
 from milora.models.placement import Placement, available_devices, choose_placement
+from milora.models.precision import ROUNDED
 from milora.models.source import DEMO_MODEL, ModelSource, resolve_source
 
 __all__ = [
     "DEMO_MODEL",
+    "ROUNDED",
     "Forward",
     "LayerDescription",
     "LinearDescription",
@@ -21,6 +23,7 @@ __all__ = [
     "answer_logits",
     "atomic_folder",
     "available_devices",
+    "causal_model",
     "choose_placement",
     "decoder_of",
     "describe",

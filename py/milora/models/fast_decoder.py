@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-import torch
 from torch import nn
 
 from milora.models.answer_head import causal_model
 from milora.models.fast_attention import fast_attention
 from milora.models.fast_norm import fast_norm
 from milora.models.forwards import forwards_replaced
-
-_ROUNDED = (torch.bfloat16, torch.float16)
+from milora.models.precision import ROUNDED
 
 
 @contextlib.contextmanager
@@ -24,7 +22,7 @@ def fast_decoder(model: nn.Module) -> Iterator[None]:
     In float32 everything stays what it is, to the last bit.
     """
     causal = causal_model(model)
-    if causal.device.type != "cpu" or causal.dtype not in _ROUNDED:
+    if causal.device.type != "cpu" or causal.dtype not in ROUNDED:
         yield
         return
     found = {module: fast_norm(module) or fast_attention(module) for module in model.modules()}

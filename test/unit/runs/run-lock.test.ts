@@ -58,6 +58,8 @@ describe("a run's lock", () => {
     const when = String(Date.now() + 3000);
     const ended = await Promise.all([1, 2, 3, 4].map(() => execa("node", ["--import", "tsx", script, folder, when])));
     const taken = ended.flatMap(({ stdout }): unknown => JSON.parse(stdout));
-    expect(taken.toSorted()).toEqual(names.toSorted());
+    const inOrder = (files: readonly unknown[]): readonly string[] =>
+      files.map(String).toSorted((a, b) => a.localeCompare(b));
+    expect(inOrder(taken)).toEqual(inOrder(names));
   });
 });

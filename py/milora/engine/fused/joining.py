@@ -14,25 +14,17 @@ from torch import Tensor
 from milora.engine.fused.projections import GroupUpdate, LayerUpdates
 from milora.engine.fused.prompt_routing import PromptRouting, RowDecision
 from milora.engine.fused.running import RunningRequest, routing_override
-
-# So many tokens cost a prefill no more than the base's weights do that it reads.
-_FREE_TOKENS = 64
+from milora.engine.packing import packed
 
 
 def prefill_batches(joining: Iterable[RunningRequest]) -> list[list[RunningRequest]]:
-    """Requests whose prompts are computed together: the longest is at most twice the shortest, or padding is free.
+    """Requests whose prompts are computed together: few passes, little padding.
 
     In each batch those of one adapter lie side by side, apart from those with a decision of their own.
     """
-    batches: list[list[RunningRequest]] = []
-    for one in sorted(joining, key=_length):
-        batch = batches[-1] if batches else None
-        wide = batch is not None and _length(one) > 2 * _length(batch[0])
-        if batch is None or (wide and (len(batch) + 1) * _length(one) > _FREE_TOKENS):
-            batches.append([one])
-        else:
-            batch.append(one)
-    return [sorted(batch, key=_kind) for batch in batches]
+    by_length = sorted(joining, key=_length)
+    cuts = packed([_length(one) for one in by_length], len(by_length))
+    return [sorted((by_length[place] for place in cut), key=_kind) for cut in cuts]
 
 
 def padded_tokens(batches: Iterable[Sequence[RunningRequest]]) -> int:

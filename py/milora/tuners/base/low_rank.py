@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from milora.models import is_untouched
+from milora.models import ROUNDED, is_untouched
 
 
 @dataclass(frozen=True)
@@ -155,5 +155,4 @@ def takes_fast_forward(base: nn.Module) -> bool:
     Over a float32 base the modules' own arithmetic costs little more, and an adapter trains to the same last bits in
     any loop.
     """
-    rounded = (torch.bfloat16, torch.float16)
-    return type(base) is nn.Linear and base.weight.dtype in rounded and is_untouched(base)
+    return type(base) is nn.Linear and base.weight.dtype in ROUNDED and is_untouched(base)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_ROUNDED = (torch.bfloat16, torch.float16)
+from milora.models import ROUNDED
 
 
 class _WideLinear(torch.autograd.Function):
@@ -43,7 +43,7 @@ def wide_output(base: nn.Module, x: Tensor) -> Tensor | None:
     if type(base) is not nn.Linear or "forward" in base.__dict__ or base._forward_hooks or base._forward_pre_hooks:
         return None
     weight = base.weight
-    if weight.dtype not in _ROUNDED or x.dtype != weight.dtype or weight.requires_grad:
+    if weight.dtype not in ROUNDED or x.dtype != weight.dtype or weight.requires_grad:
         return None
     # Autocast would round the product.
     with torch.autocast(x.device.type, enabled=False):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from milora.errors import MiloraError
+from milora.models import ROUNDED
 from milora.routing.activation import ActivationName, fixed_activation
 from milora.routing.context import RoutingContext
 from milora.routing.decision import LayerDecision, cached_decision, keep_decision
@@ -220,7 +221,7 @@ class MiloraRouter(nn.Module, BaseTunerLayer):
 
 def _pooled(settings: RouterSettings, hidden_BTD: Tensor, prompt_mask_BT: Tensor, weight_D: Tensor | None) -> Tensor:
     """The prompts' states as one vector each, [B, D], in the router's precision."""
-    if weight_D is not None and settings.normalize and hidden_BTD.dtype in (torch.bfloat16, torch.float16):
+    if weight_D is not None and settings.normalize and hidden_BTD.dtype in ROUNDED:
         return normalized_attention_pool(hidden_BTD, prompt_mask_BT, weight_D)
     hidden_BTD = router_precision(hidden_BTD)
     scale_BT = normalizing_scale(hidden_BTD) if settings.normalize else None
