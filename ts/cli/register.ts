@@ -98,6 +98,7 @@ const registerUse = (program: Command): void => {
     .option("--outputs <file>", "write every row's output and reading to a JSON file")
     .option("--device <name>", "auto, cpu, cuda, mps", "auto")
     .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto")
+    .option("--quantization <name>", "the base model's weights as none, nf4 or int8", "none")
     .action(run(async () => (await import("./commands/eval.js")).evaluateCommand));
   withJson(program.command("generate").description("generate text; prompts of several tenants may be mixed"))
     .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")

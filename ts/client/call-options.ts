@@ -37,6 +37,7 @@ export interface EvaluateOptions {
   readonly reader?: ReaderName | undefined;
   readonly beams?: number | undefined;
   readonly limit?: number | undefined;
+  /** Rows that go to the model at once; 32 of a generation, 128 prompts or choices of a likelihood by default. */
   readonly batchSize?: number | undefined;
   readonly maxNewTokens?: number | undefined;
   readonly signal?: AbortSignal | undefined;

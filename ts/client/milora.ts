@@ -122,7 +122,9 @@ export class Milora {
         const session = { device, dtype, versions: await this.#session.versions() };
         const out = resolve(options.out ?? join("runs", runName()));
         const backend = await this.#session.backend();
-        const { resume = false, allow } = options;
+        const { resume = false } = options;
+        // The rows of a Python object go to a new file each time; that they are the same is looked at anyway.
+        const allow = "python" in spec.data ? [...(options.allow ?? []), "data.train"] : options.allow;
         const hub = this.#session.hub(control.stopping);
         return fineTune({ backend, graph, spec: resolved, out, resume, allow, control, session, hub });
       },
@@ -181,9 +183,9 @@ export class Milora {
     const tasks = options.tasks.map((task) => (typeof task === "string" ? taskByName(task) : task));
     // A wrong name is told before the first task is scored, not after the last but one.
     for (const task of tasks) scoredTemplate(task, options);
-    const { model, seed } = this.#options;
+    const { model, seed, quantization } = this.#options;
     const folder = (await this.#names()).folder(options.adapter);
-    const record = await resultRecord(this.#session, { model, seed, adapter: folder });
+    const record = await resultRecord(this.#session, { model, seed, quantization, adapter: folder });
     return this.#withAdapter(options.adapter, async (adapter) => {
       const results: EvaluationResult[] = [];
       for (const task of tasks) {

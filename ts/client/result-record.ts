@@ -16,7 +16,12 @@ const trainingSeedOf = async (adapter: string): Promise<number | null> => {
 /** What a session's results are made with. `adapter`: its folder; undefined for the base model. */
 export const resultRecord = async (
   session: Pick<ModelSession, "opened" | "versions">,
-  { model, seed, adapter }: { readonly model: string; readonly seed: number; readonly adapter: string | undefined },
+  {
+    model,
+    seed,
+    quantization,
+    adapter,
+  }: Pick<ResultRecord, "model" | "seed" | "quantization"> & { readonly adapter: string | undefined },
 ): Promise<Omit<ResultRecord, "date">> => {
   const { device, dtype } = await session.opened();
   const folder = adapter === undefined ? null : resolve(adapter);
@@ -27,6 +32,7 @@ export const resultRecord = async (
     trainingSeed: folder === null ? null : await trainingSeedOf(folder),
     device,
     dtype,
+    quantization,
     versions: await session.versions(),
   };
 };

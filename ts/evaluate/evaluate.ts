@@ -45,7 +45,7 @@ export interface EvaluateOptions {
   /** 1 = greedy. */
   readonly beams?: number | undefined;
   readonly maxNewTokens?: number | undefined;
-  /** Rows that go to the model at once; 32 by default. */
+  /** Rows that go to the model at once; 32 of a generation, 128 prompts or choices of a likelihood by default. */
   readonly batchSize?: number | undefined;
   readonly reader?: ReaderName | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -148,7 +148,7 @@ const byLikelihood = async (options: EvaluateOptions, items: readonly Item[]): P
         choices: [...(rendered.choices ?? [])],
       }));
       const { scores, truncated = [] } = await backend
-        .call("scoreChoices", { rows, adapter }, { signal })
+        .call("scoreChoices", { rows, adapter, microBatch: options.batchSize }, { signal })
         .catch((error: unknown) => {
           throw placedError(error, chunk, { task, split });
         });

@@ -40,7 +40,7 @@ export const checkRow = (row: PlacedRow, place: Place): void => {
 /** What an operation refuses in one of the rows that it was given, told by the row's place in its split. */
 export const placedError = (error: unknown, rows: readonly PlacedRow[], place: Place): unknown => {
   if (!MiloraError.isInstance(error)) return error;
-  const position = /^(?:rows|requests)\[(\d+)\]/.exec(error.path ?? "")?.[1];
+  const position = /^rows\[(\d+)\]/.exec(error.path ?? "")?.[1];
   const row = rows[Number(position ?? Number.NaN)];
   if (row === undefined) return error;
   const { code, message, path, found, allowed } = error;

@@ -137,9 +137,9 @@ const readingGuide =
   "two seeds or more, the 95 % interval of the test rows (Wilson) of one seed. Activated: adapter parameters that " +
   "one prompt uses, without routers. Rates are medians over the seeds, measured beside whatever else the machine did.";
 
-export const sweepMarkdown = (record: SweepRecord, results: JobResults = new Map()): string => {
+/** `tables`: those of the record, as {@link sweepTables} makes them. */
+export const sweepMarkdown = (record: SweepRecord, tables: readonly SweepTable[]): string => {
   const jobs = plannedJobs(record);
-  const tables = sweepTables(record, results);
   return [
     `# ${record.name}`,
     "",
@@ -183,14 +183,12 @@ const csvValues = (table: SweepTable, row: SweepRow): readonly (string | number 
 ];
 
 /** One line a row of the tables; the seeds' results in one cell, `0=0.44 1=0.45`. */
-export const sweepCsv = (record: SweepRecord, results: JobResults = new Map()): string => {
+export const sweepCsv = (tables: readonly SweepTable[]): string => {
   const head =
     "group,task,measure,method,trainable,activated_min,activated_mean,activated_max,before,after,median,lowest," +
     "highest,against_before,against_best,train_tokens_per_second,decode_tokens_per_second,chance,majority," +
     pairedCsvColumns.join(",");
-  const lines = sweepTables(record, results).flatMap((table) =>
-    table.rows.map((row) => csvValues(table, row).map(csvCell).join(",")),
-  );
+  const lines = tables.flatMap((table) => table.rows.map((row) => csvValues(table, row).map(csvCell).join(",")));
   return `${[head, ...lines].join("\n")}\n`;
 };
 
@@ -204,10 +202,11 @@ export const writeSweepReport = async (
   results: JobResults = new Map(),
 ): Promise<string> => {
   const file = join(out, "results.md");
-  await writeFileAtomic(file, sweepMarkdown(record, results));
-  await writeFileAtomic(join(out, "results.csv"), sweepCsv(record, results));
+  const tables = sweepTables(record, results);
+  await writeFileAtomic(file, sweepMarkdown(record, tables));
+  await writeFileAtomic(join(out, "results.csv"), sweepCsv(tables));
   const { name, description, model } = record;
-  const value = { name, description, model, tables: sweepTables(record, results) };
+  const value = { name, description, model, tables };
   await writeFileAtomic(join(out, "results.json"), `${JSON.stringify(value, undefined, 2)}\n`);
   return file;
 };

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fsyncSync, openSync, statSync, truncateSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { onDisk } from "./disk.js";
 
 /** What a training run tells, in order; each is one line of `events.jsonl`. */
@@ -113,7 +113,8 @@ export const openEventLog = (file: string, keepBytes?: number): EventLog => {
   return {
     append: (event) => {
       const line = `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`;
-      onDisk(place, () => writeSync(handle, line));
+      // Unlike writeSync it goes on where the system took a part of the line only.
+      onDisk(place, () => writeFileSync(handle, line));
     },
     sync: () =>
       onDisk(place, () => {

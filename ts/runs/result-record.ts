@@ -12,6 +12,8 @@ export const resultRecordSchema = z.object({
   trainingSeed: z.int().nullable(),
   device: z.string(),
   dtype: z.string(),
+  /** How the base model's weights are held; older records do not say. */
+  quantization: z.string().optional(),
   /** Of milora, Node, Python and its packages. */
   versions: z.record(z.string(), z.string()),
   /** When the last row was scored, ISO 8601. */

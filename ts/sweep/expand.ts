@@ -94,9 +94,11 @@ const invalid = (what: string, problems: readonly string[]): MiloraError =>
 
 /** The untuned model of a run: what its score depends on. */
 const beforeOf = (group: string, spec: RunSpec, evaluate: SweepEvaluation): SweepJob => {
-  const { device, dtype } = spec.train;
+  const { device, dtype, quantization } = spec.train;
   const { dir, hub } = taskPlace(spec.data);
-  const hash = shortHash({ model: spec.model, device, dtype, dir, hub, evaluate });
+  // Left out where there is none, as it was when sweeps knew of none.
+  const held = quantization === "none" ? {} : { quantization };
+  const hash = shortHash({ model: spec.model, device, dtype, ...held, dir, hub, evaluate });
   const shared = { kind: "before", group, row: "before", seed: null, before: null } as const;
   return { id: `${slug(group)}-before-${hash}`, name: `${group}/before`, ...shared, spec, evaluate };
 };

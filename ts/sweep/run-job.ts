@@ -99,6 +99,7 @@ const scoreArguments = ({ kind, spec, evaluate }: SweepJob, places: JobPlaces): 
     ...option("max-new-tokens", evaluate?.maxNewTokens),
     ...option("device", settings.device),
     ...option("dtype", settings.dtype),
+    ...option("quantization", settings.quantization),
     "--json",
   ];
 };

@@ -32,7 +32,7 @@ const load = async ({ split, dir }: LoadOptions): Promise<readonly YesNoExample[
 };
 
 const instructionOf = (question: string): string =>
-  `Please answer the following question with true or false, question: ${question.replace(/\s*\?+$/, "")}?\n\n` +
+  `Please answer the following question with true or false, question: ${withoutQuestionMarks(question)}?\n\n` +
   "Answer format: true/false";
 
 const hubSplit = (hubName: string, file: string): HubFiles =>

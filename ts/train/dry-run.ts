@@ -139,7 +139,8 @@ export const dryRun = async (options: DryRunOptions): Promise<TrainEstimate> => 
     try {
       return await measured(options, trainer);
     } finally {
-      await trainer.close();
+      // A failure of its own (Python is gone, say) would hide the error that matters.
+      await trainer.close().catch(() => undefined);
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -53,9 +53,9 @@ const resultOf = ({ folder, trainer }: OpenedRun, stoppedBy: string, state: Loop
 const loopAndRecord = async (options: FineTuneOptions, opened: OpenedRun): Promise<TrainResult> => {
   const { folder, trainer, manifest, from } = opened;
   const { control, resume } = options;
-  await writeManifest(folder, manifest);
-  const log = openEventLog(folder.events, resume ? (from?.eventBytes ?? 0) : undefined);
+  let log: EventLog | undefined;
   try {
+    log = openEventLog(folder.events, resume ? (from?.eventBytes ?? 0) : undefined);
     tellStart(options, opened, log);
     const { stoppedBy, state } = await runLoop({ trainer, folder, log, control, from });
     const result = resultOf(opened, stoppedBy, state);
@@ -71,7 +71,7 @@ const loopAndRecord = async (options: FineTuneOptions, opened: OpenedRun): Promi
     );
     throw error;
   } finally {
-    log.close();
+    log?.close();
   }
 };
 

@@ -65,8 +65,9 @@ export const checkRoom = ({ trainer, folder }: Pick<Loop, "trainer" | "folder">)
   checkFreeSpace(folder.checkpoints, checkpointBytes(trainer.trainable));
 
 export const checkpoint = async (loop: Loop): Promise<void> => {
-  const { trainer, folder, progress, emit } = loop;
+  const { trainer, folder, progress, emit, watch } = loop;
   const { checkpoints, adapter } = folder;
+  watch.beat("checkpoint");
   checkRoom(loop);
   // Told before it is written, so that the event belongs to the bytes that the checkpoint vouches for.
   emit({ type: "checkpoint", step: trainer.step, folder: join(checkpoints, `step-${trainer.step}`) });

@@ -9,7 +9,15 @@ import { restoreBestAdapter } from "../runs/best-adapter.js";
 import { newestCheckpoint, type Checkpoint, type LoopState } from "../runs/checkpoint.js";
 import { fileChecksum } from "../runs/checksums.js";
 import { runFormatVersion, type Manifest } from "../runs/manifest.js";
-import { createRunFolder, holdRun, readManifest, readPlan, writePlan, type RunFolder } from "../runs/run-folder.js";
+import {
+  createRunFolder,
+  holdRun,
+  readManifest,
+  readPlan,
+  writeManifest,
+  writePlan,
+  type RunFolder,
+} from "../runs/run-folder.js";
 import type { RunSpec } from "../spec/run.js";
 import { createTrainer } from "./create-trainer.js";
 import { allowedChanges, checkRows, checkSource } from "./resume-checks.js";
@@ -103,8 +111,12 @@ const newContent = async (run: RunToOpen, folder: RunFolder): Promise<Content> =
   const source = { train: await fileChecksum(files.train), dev: await fileChecksum(files.dev) };
   const parts = { backend, adapter: adapterName, method, settings: spec.train };
   const trainer = await createTrainer({ ...parts, files, format, devSource });
-  await orClose(trainer, () => writePlan(folder.plan, trainer.config));
-  return { trainer, manifest: firstManifest(run, trainer, { format, source }), from: undefined, warnings };
+  const manifest = firstManifest(run, trainer, { format, source });
+  await orClose(trainer, async () => {
+    await writePlan(folder.plan, trainer.config);
+    await writeManifest(folder, manifest);
+  });
+  return { trainer, manifest, from: undefined, warnings };
 };
 
 /**
@@ -117,9 +129,13 @@ export const openNew = async (run: RunToOpen): Promise<OpenedRun> => {
   try {
     return { ...held, ...(await newContent(run, held.folder)) };
   } catch (error) {
+    // There is no run yet; what is left of it would be in the way of the next try. Removed while it is still held.
+    try {
+      rmSync(held.folder.root, { recursive: true, force: true });
+    } catch {
+      // What could not be removed matters less than why the run could not start.
+    }
     held.release();
-    // There is no run yet; what is left of it would be in the way of the next try.
-    rmSync(held.folder.root, { recursive: true, force: true });
     throw error;
   }
 };
@@ -162,18 +178,21 @@ const resumedContent = async (run: RunToOpen, folder: RunFolder): Promise<Conten
     // What a search found stands in the plan; the first phase's plan is computed.
     at: phase > 0 ? { phase, config: await readPlan(folder) } : undefined,
   });
-  await orClose(trainer, async () => {
-    checkRows(folder.data, manifest, trainer.rows);
-    if (checkpoint === undefined) return;
-    await trainer.restore(checkpoint.state, join(checkpoint.folder, "training"));
-    restoreBestAdapter(checkpoint.folder, folder.adapter);
-  });
   const step = checkpoint?.state.step ?? 0;
   const { device, dtype } = session;
   const changes = [...manifest.changes, ...(changed.length > 0 ? [{ step, changed: [...changed] }] : [])];
+  const running = { ...manifest, state: "running", error: null, spec, device, dtype, changes } as const;
+  await orClose(trainer, async () => {
+    checkRows(folder.data, manifest, trainer.rows);
+    if (checkpoint !== undefined) {
+      await trainer.restore(checkpoint.state, join(checkpoint.folder, "training"));
+      restoreBestAdapter(checkpoint.folder, folder.adapter);
+    }
+    await writeManifest(folder, running);
+  });
   return {
     trainer,
-    manifest: { ...manifest, state: "running", error: null, spec, device, dtype, changes },
+    manifest: running,
     from: checkpoint?.state,
     warnings: [
       ...passedOver,

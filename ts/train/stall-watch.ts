@@ -15,7 +15,11 @@ export const watchStalls = (minutes: number, tell: (during: string) => void): St
     () => {
       if (told || performance.now() - at < limit) return;
       told = true;
-      tell(during);
+      try {
+        tell(during);
+      } catch {
+        // Thrown out of a timer it would end the process; a record that can't be written fails the next event too.
+      }
     },
     Math.min(limit / 4, 30_000),
   );

@@ -112,6 +112,11 @@ const trainingClock = (loop: Loop) => {
   };
 };
 
+const evaluateNow = async (loop: Loop): Promise<void> => {
+  loop.watch.beat("evaluation");
+  await tellingMicroBatch(loop, () => evaluate(loop));
+};
+
 /** Steps to the end of the phase, or to a reason to stop. */
 const makeSteps = async (loop: Loop): Promise<string | undefined> => {
   const { trainer, control, watch, progress } = loop;
@@ -123,7 +128,7 @@ const makeSteps = async (loop: Loop): Promise<string | undefined> => {
     if (control.decide !== undefined || trainer.step % figuresEvery.steps === 0 || readsDue()) await read();
     // Before an evaluation or a checkpoint, which are of the candidates that are left.
     if (prunesNow(trainer)) await pause("pruning", () => prune(loop));
-    if (trainer.step % evalEvery === 0) await pause("evaluation", () => tellingMicroBatch(loop, () => evaluate(loop)));
+    if (trainer.step % evalEvery === 0) await pause("evaluation", () => evaluateNow(loop));
     if (stopReason(loop) !== undefined) break;
     const due = progress.saveAsked || trainer.step % checkpointEvery === 0;
     progress.saveAsked = false;
@@ -141,8 +146,9 @@ const tellPhase = ({ trainer, emit }: Loop): void => {
 
 /** From a search to the training of what it found. Killed in between, a run finds it again from the checkpoint. */
 const enterNextPhase = async (loop: Loop): Promise<void> => {
-  const { trainer, folder } = loop;
+  const { trainer, folder, watch } = loop;
   await checkpoint(loop);
+  watch.beat("phase");
   const search = trainer.config;
   await trainer.nextPhase();
   await writePlan(folder.searchPlan, search);
@@ -152,11 +158,10 @@ const enterNextPhase = async (loop: Loop): Promise<void> => {
 
 /** A stop cuts the evaluation of its step short; the run that goes on makes it, as an undisturbed one would have. */
 const evaluateOverdue = async (loop: Loop): Promise<boolean> => {
-  const { trainer, progress, from, watch } = loop;
+  const { trainer, progress, from } = loop;
   const due = from !== undefined && trainer.step > 0 && trainer.step % trainer.settings.evalEvery === 0;
   if (!due || progress.evaluatedAt === trainer.step) return false;
-  watch.beat("evaluation");
-  await tellingMicroBatch(loop, () => evaluate(loop));
+  await evaluateNow(loop);
   return true;
 };
 
@@ -173,7 +178,8 @@ const runPhases = async (loop: Loop): Promise<string> => {
 };
 
 /** With `microBatch: "auto"` a new run finds out what memory has room for; a resumed one goes on with what it had. */
-const startMicroBatch = async ({ trainer, from, emit }: Loop): Promise<void> => {
+const startMicroBatch = async ({ trainer, from, emit, watch }: Loop): Promise<void> => {
+  watch.beat("trial of the micro-batch");
   if (from !== undefined || !(await trainer.tryMicroBatch())) return;
   emit({ type: "microBatch", step: 0, from: null, to: trainer.microBatch });
 };
@@ -181,7 +187,7 @@ const startMicroBatch = async ({ trainer, from, emit }: Loop): Promise<void> => 
 /** The last evaluation, adapter and checkpoint of a run. */
 const finish = async (loop: Loop, stoppedBy: string): Promise<void> => {
   const { trainer, control, folder, progress, emit, log } = loop;
-  if (progress.evaluatedAt !== trainer.step && control.stopReason() === undefined) await evaluate(loop);
+  if (progress.evaluatedAt !== trainer.step && control.stopReason() === undefined) await evaluateNow(loop);
   if (progress.best === null) await trainer.save(folder.adapter);
   await checkpoint(loop);
   emit({

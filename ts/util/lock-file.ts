@@ -1,6 +1,7 @@
+import { randomBytes } from "node:crypto";
 import { existsSync, linkSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { readJsonIfThere, systemErrorCode } from "./files.js";
+import { readJsonIfThere, readTextIfThere, systemErrorCode } from "./files.js";
 import { identityOf, isRunning, processIdentity, type ProcessIdentity } from "./process-identity.js";
 
 /** A holder touches its lock this often, in milliseconds; one of another machine is gone after `goneAfter` without. */
@@ -16,7 +17,7 @@ export type LockAttempt =
 
 /** Makes a file together with its content; false where there is one. */
 const create = (file: string, content: string): boolean => {
-  const beside = `${file}.new-${process.pid}`;
+  const beside = `${file}.${randomBytes(4).toString("hex")}.new`;
   writeFileSync(beside, content);
   try {
     linkSync(beside, file);
@@ -57,10 +58,12 @@ const takeOver = (file: string, content: string): boolean => {
   return isDead || create(file, content);
 };
 
-const held = (file: string): { readonly release: () => void } => {
+/** A holder that slept too long may have lost its lock: it leaves that of another alone. */
+const held = (file: string, content: string): { readonly release: () => void } => {
+  const isMine = (): boolean => readTextIfThere(file) === content;
   const touch = setInterval(() => {
     try {
-      utimesSync(file, new Date(), new Date());
+      if (isMine()) utimesSync(file, new Date(), new Date());
     } catch {
       // Its folder may have been removed; whoever writes there next will say so.
     }
@@ -69,7 +72,7 @@ const held = (file: string): { readonly release: () => void } => {
   return {
     release: () => {
       clearInterval(touch);
-      rmSync(file, { force: true });
+      if (isMine()) rmSync(file, { force: true });
     },
   };
 };
@@ -80,9 +83,10 @@ const held = (file: string): { readonly release: () => void } => {
  * Errors: those of the file system.
  */
 export const tryLock = (file: string): LockAttempt => {
-  const content = JSON.stringify(identityOf());
-  if (create(file, content)) return held(file);
+  // The token tells apart what one process takes twice, and processes of containers that share id, host and folder.
+  const content = JSON.stringify({ ...identityOf(), token: randomBytes(8).toString("hex") });
+  if (create(file, content)) return held(file, content);
   const holder = livingHolder(file);
   if (holder !== undefined) return { release: undefined, holder };
-  return takeOver(file, content) ? held(file) : { release: undefined, holder: livingHolder(file) };
+  return takeOver(file, content) ? held(file, content) : { release: undefined, holder: livingHolder(file) };
 };

@@ -62,10 +62,15 @@ def _kilobytes(file: Path, key: str) -> int | None:
 
 
 def _cgroup_left() -> int | None:
-    """What the limit of this process's control group (version 2) leaves; None without a limit."""
+    """What the limit of the outermost control group (version 2) leaves, a container's; None without a limit.
+
+    Pages of files that nobody used lately are given back first, such as those of weights that were just read: they
+    count as free, as they do in MemAvailable.
+    """
     try:
         limit = (_CGROUP / "memory.max").read_text(encoding="utf-8").strip()
-        current = (_CGROUP / "memory.current").read_text(encoding="utf-8").strip()
+        current = int((_CGROUP / "memory.current").read_text(encoding="utf-8"))
+        statistics = dict(line.split() for line in (_CGROUP / "memory.stat").read_text(encoding="utf-8").splitlines())
     except OSError:
         return None
-    return None if limit == "max" else max(0, int(limit) - int(current))
+    return None if limit == "max" else max(0, int(limit) - current + int(statistics.get("inactive_file", 0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from milora.checkpoint import attach_adapter
 from milora.data import Dataset
 from milora.errors import MiloraError
 from milora.models import choose_placement
-from milora.training import TrainingSession, TrainingSettings, VirtualStep
+from milora.training import TrainingSession, TrainingSettings, VirtualStep, memory
 from milora.training import session as session_module
 from milora.training.loss_scale import LossScale
 from milora.training.memory import MemoryGauge, free_bytes
@@ -108,6 +109,14 @@ def test_the_gauge_sees_what_is_taken() -> None:
     del block
     assert MemoryGauge(cpu).used() < 16 * 2**20
     assert free > 0
+
+
+def test_a_container_s_unused_file_pages_count_as_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("900\n")
+    (tmp_path / "memory.stat").write_text("anon 200\ninactive_file 600\nactive_file 100\n")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    assert free_bytes(torch.device("cpu")) == 700
 
 
 @pytest.mark.parametrize(("method", "container"), [("lora", "lora_B"), ("milora", "milora_prompt_up")])

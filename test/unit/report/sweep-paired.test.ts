@@ -130,18 +130,18 @@ describe("the written comparisons", () => {
   const { record, results } = sweepOf({ "a|b": [zeros, zeros], milora: [better, better.slice(1).padEnd(20, "0")] });
 
   it("Markdown has a table of its own, and says how to read it only where there is one", () => {
-    const text = sweepMarkdown(record, results);
+    const text = sweepMarkdown(record, sweepTables(record, results));
     expect(text).toContain("### Against a|b, row by row");
     expect(text).toMatch(
       /\| milora \| 0: \+60\.0 \(\+\d+\.\d to \+\d+\.\d, p 0\.0005\); 1: \+55\.0 \(.*\) \| \+57\.5 \(\+55\.0 to \+60\.0\) \| 23 \| 0 \| 0\.0005 \| 0\.0005 \| better \|/,
     );
     expect(text).toContain("after Holm");
-    expect(sweepMarkdown(record)).not.toContain("row by row");
-    expect(sweepMarkdown(record)).not.toContain("after Holm");
+    expect(sweepMarkdown(record, sweepTables(record))).not.toContain("row by row");
+    expect(sweepMarkdown(record, sweepTables(record))).not.toContain("after Holm");
   });
 
   it("CSV has the figures in columns of their own, empty for the reference", () => {
-    const [head = "", reference = "", milora = ""] = sweepCsv(record, results).split("\n");
+    const [head = "", reference = "", milora = ""] = sweepCsv(sweepTables(record, results)).split("\n");
     const cells = new Map(head.split(",").map((name, index) => [name, milora.split(",")[index]]));
     expect(cells.get("reference")).toBe("a|b");
     expect(Number(cells.get("paired_difference"))).toBeCloseTo(0.575, 12);

@@ -173,7 +173,7 @@ describe("the written tables", () => {
   ]);
 
   it("Markdown tells conditions, protocol, levels, results, and what failed", () => {
-    const text = sweepMarkdown(record);
+    const text = sweepMarkdown(record, sweepTables(record));
     for (const part of [
       "# Baselines",
       "All of them.",
@@ -192,7 +192,7 @@ describe("the written tables", () => {
   });
 
   it("CSV has one line a row, quoted where need be", () => {
-    const lines = sweepCsv(recordOf([before, ...runs('a, "b"', [0.5, 0.75])]))
+    const lines = sweepCsv(sweepTables(recordOf([before, ...runs('a, "b"', [0.5, 0.75])])))
       .trimEnd()
       .split("\n");
     expect(lines).toHaveLength(2);

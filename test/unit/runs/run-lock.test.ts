@@ -49,6 +49,16 @@ describe("a run's lock", () => {
     lockRun(root, file)();
   });
 
+  it("that another took over meanwhile is left alone", async () => {
+    const root = await temporaryFolder();
+    const file = join(root, "run.lock");
+    const release = lockRun(root, file);
+    const others = JSON.stringify({ pid: process.pid, host: "elsewhere.example", start: null });
+    writeFileSync(file, others);
+    release();
+    expect(readFileSync(file, "utf8")).toBe(others);
+  });
+
   it("of a process that is gone is taken over by one of several that try at once", async () => {
     const folder = await temporaryFolder();
     const names = Array.from({ length: 60 }, (_, index) => `${index}.lock`);

@@ -57,6 +57,17 @@ describe("expandSweep", () => {
     expect(errorOf(() => expand(wrong), "input/invalid-spec").message).toContain("trian");
   });
 
+  it("has an untuned model for each way of holding the weights, which decides the score too", () => {
+    const jobs = expand({
+      axes: { "train.quantization": ["none", "nf4"] },
+      groups: [{ name: "home", spec: { method: lora, data }, evaluate }],
+    });
+    const runs = jobs.filter(({ kind }) => kind === "run");
+    expect(new Set(runs.map(({ before }) => before)).size).toBe(2);
+    for (const { before, spec } of runs)
+      expect(jobs.find(({ id }) => id === before)?.spec.train.quantization).toBe(spec.train.quantization);
+  });
+
   it("lays the group over the sweep, and the axis over both, field by field", () => {
     const [run] = runsOf({
       spec: { method: { kind: "milora", rank: 4, topK: 2 }, train: { maxSteps: 5, batchSize: 4, learningRate: 1e-3 } },

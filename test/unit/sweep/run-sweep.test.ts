@@ -6,6 +6,7 @@ import { sweepSchema } from "../../../ts/spec/sweep.js";
 import { openSweepBook } from "../../../ts/sweep/book.js";
 import type { ChildCall, ChildEnd, StartChild } from "../../../ts/sweep/child.js";
 import { expandSweep } from "../../../ts/sweep/expand.js";
+import { jobPlaces, tryJob } from "../../../ts/sweep/run-job.js";
 import { runSweep } from "../../../ts/sweep/run-sweep.js";
 import { temporaryFolder } from "../../support/temporary-folder.js";
 import { rejectionOf } from "../../support/thrown.js";
@@ -109,6 +110,16 @@ describe("runSweep", () => {
     expect(player1.args[2]).toEqual(expect.arrayContaining(["--adapter", "--limit", "5", "--data", "d", "--json"]));
     expect(record.jobs.map(({ state }: { readonly state: string }) => state)).toEqual(Array(5).fill("finished"));
     expect(record.jobs[1]).toMatchObject({ attempts: 1, train: { step: 3 }, scores: [{ accuracy: 0.5 }] });
+  });
+
+  it("scores over the base as it was trained over", async () => {
+    const out = await folder();
+    const [, job] = expandSweep({ ...sweep, spec: { train: { quantization: "nf4" } } });
+    if (job === undefined) throw new Error("there is a run");
+    const { args, start } = player();
+    expect(await tryJob(job, jobPlaces(out, job.id), start)).toMatchObject({ scores: [{ accuracy: 0.5 }] });
+    expect(args.map((each) => each.includes("--quantization"))).toEqual([false, true]);
+    expect(valueAfter(args[1] ?? [], "--quantization")).toBe("nf4");
   });
 
   it("never does a finished job again", async () => {

@@ -220,4 +220,14 @@ describe("the stall watch", () => {
     vi.advanceTimersByTime(1_000_000);
     expect(told).toHaveLength(2);
   });
+
+  it("does not end the process where a stall can't be told", () => {
+    const tell = vi.fn(() => {
+      throw new Error("the disk is full");
+    });
+    const watch = watchStalls(2, tell);
+    expect(() => vi.advanceTimersByTime(300_000)).not.toThrow();
+    expect(tell).toHaveBeenCalledTimes(1);
+    watch.close();
+  });
 });

@@ -127,7 +127,7 @@ describe("a run's folder", () => {
   it("is refused while another process runs in it, new or resumed", async () => {
     const spec = await specWith({ maxSteps: 6 });
     const out = await stoppedAt(3, spec);
-    writeFileSync(join(out, "run.lock"), JSON.stringify({ pid: process.pid, host: hostname(), began: null }));
+    writeFileSync(join(out, "run.lock"), JSON.stringify({ pid: process.pid, host: hostname(), start: null }));
     const again = (resume: boolean) => start({ backend: createFakeTraining(), spec, out, resume }).result;
     await expect(again(true)).rejects.toThrow(/in progress/);
     await expect(again(false)).rejects.toMatchObject({ code: "run/exists" });

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { hubRecordText } from "../../client/hub.js";
 import { resultName } from "../../runs/stored-results.js";
 import { hubChoice } from "../../spec/data.js";
+import { quantizationSchema } from "../../spec/train.js";
 import { parseWith } from "../../spec/parse.js";
 import { writeFileAtomic } from "../../util/files.js";
 import { counted } from "../../util/text.js";
@@ -28,6 +29,7 @@ const optionsSchema = z.object({
   outputs: z.string().optional(),
   device: z.string(),
   dtype: z.enum(["auto", "float32", "bfloat16", "float16"]),
+  quantization: quantizationSchema,
 });
 
 /** Progress over several tasks, a line each. */
@@ -50,6 +52,7 @@ export const evaluateCommand = async (context: CommandContext, raw: object): Pro
     model,
     device,
     dtype,
+    quantization,
     tasks,
     adapter,
     data: dir,
@@ -58,7 +61,7 @@ export const evaluateCommand = async (context: CommandContext, raw: object): Pro
     hubRevision: revision,
   } = options;
   const isHub = id !== undefined || config !== undefined || revision !== undefined;
-  await using milora = await openSession({ model, device, dtype });
+  await using milora = await openSession({ model, device, dtype, quantization });
   const { results } = await milora.evaluate({
     ...options,
     tasks,
