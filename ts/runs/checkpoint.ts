@@ -1,18 +1,8 @@
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { MiloraError } from "../errors.js";
-import { writeFileAtomic } from "../util/files.js";
+import { syncFolder, writeFileAtomic } from "../util/files.js";
 import { linkAdapter } from "./best-adapter.js";
 import { folderChecksums, folderFault, textChecksum } from "./checksums.js";
 import { diskError } from "./disk.js";
@@ -63,15 +53,6 @@ const loopFile = "loop.json";
 const recordSchema = loopStateSchema.extend({ files: z.record(z.string(), z.string()).default({}) });
 const envelopeSchema = z.object({ format: z.int().default(1), state: z.string(), sha256: z.string() });
 
-const fsyncFolder = (folder: string): void => {
-  const handle = openSync(folder, "r");
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
-};
-
 /** Puts a new folder in the place of an old one, which stays under another name until the new one is there. */
 const takePlace = (fresh: string, folder: string): void => {
   const old = `${folder}.old`;
@@ -111,9 +92,9 @@ export const writeCheckpoint = async ({
     const text = JSON.stringify({ ...state, files: await folderChecksums(partial) });
     const envelope = { format: checkpointFormat, state: text, sha256: textChecksum(text) };
     await writeFileAtomic(join(partial, loopFile), JSON.stringify(envelope));
-    fsyncFolder(partial);
+    await syncFolder(partial);
     takePlace(partial, folder);
-    fsyncFolder(checkpoints);
+    await syncFolder(checkpoints);
   } catch (error) {
     rmSync(partial, { recursive: true, force: true });
     throw diskError(error, { what: "The older checkpoints are whole; the checkpoint", file: folder });

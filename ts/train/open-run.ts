@@ -22,7 +22,7 @@ import type { RunSpec } from "../spec/run.js";
 import { createTrainer } from "./create-trainer.js";
 import { allowedChanges, checkRows, checkSource } from "./resume-checks.js";
 import type { Trainer } from "./trainer.js";
-import { loadTrainingData, writeTrainingData } from "./training-data.js";
+import { loadTrainingData, rowFiles, writeTrainingData } from "./training-data.js";
 import { methodFromWarmStart, parentOf } from "./warm-start.js";
 
 /** The name of the adapter that a run trains, on the Python side. */
@@ -172,7 +172,7 @@ const resumedContent = async (run: RunToOpen, folder: RunFolder): Promise<Conten
     adapter: adapterName,
     method,
     settings: spec.train,
-    files: { train: join(folder.data, "train.jsonl"), dev: join(folder.data, "dev.jsonl") },
+    files: rowFiles(folder.data),
     format: manifest.data.format,
     devSource: "the rows that the run was started with",
     // What a search found stands in the plan; the first phase's plan is computed.

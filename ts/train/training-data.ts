@@ -14,12 +14,18 @@ export type { TrainingData };
 export const loadTrainingData = async (data: DataSpec, seed: number, hub?: Hub): Promise<TrainingData> =>
   "mix" in data ? await mixRows(data, { seed, hub }) : await loadSource(data, { seed, hub });
 
+/** The files of a run's rows in their folder. */
+export const rowFiles = (folder: string): { readonly train: string; readonly dev: string } => ({
+  train: join(folder, "train.jsonl"),
+  dev: join(folder, "dev.jsonl"),
+});
+
 /** Writes both sets as JSONL for the Python side; returns the two files. */
 export const writeTrainingData = async (
   data: TrainingData,
   folder: string,
 ): Promise<{ readonly train: string; readonly dev: string }> => {
-  const files = { train: join(folder, "train.jsonl"), dev: join(folder, "dev.jsonl") };
+  const files = rowFiles(folder);
   await writeRows(files.train, data.train);
   await writeRows(files.dev, data.dev);
   return files;

@@ -8,7 +8,8 @@ import { MiloraError } from "../errors.js";
 export const systemErrorCode = (error: unknown): string | undefined =>
   error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 
-const syncFolder = async (folder: string): Promise<void> => {
+/** Makes the names in a folder last: a rename is safe only after it. */
+export const syncFolder = async (folder: string): Promise<void> => {
   const handle = await open(folder, "r");
   try {
     await handle.sync();

@@ -2,15 +2,14 @@ import { arch, cpus, platform } from "node:os";
 import { z } from "zod";
 import { parseWith } from "../../spec/parse.js";
 import { createProgress, type Progress } from "../../util/progress.js";
+import { commaList } from "../comma-list.js";
 import { openSession } from "../open-session.js";
 import { printResult, table, type CommandContext } from "../output.js";
 
-const separated = z.string().transform((text) => text.split(",").map((part) => part.trim()));
-
 const optionsSchema = z.object({
   model: z.string(),
-  methods: separated,
-  tokens: separated.transform((parts) => parts.map(Number)).pipe(z.array(z.int().min(2))),
+  methods: commaList,
+  tokens: commaList.transform((parts) => parts.map(Number)).pipe(z.array(z.int().min(2))),
   rounds: z.int().min(1),
   batch: z.int().min(1),
   curve: z.int().min(1).optional(),

@@ -2,13 +2,11 @@ import { z } from "zod";
 import { compareResultFiles } from "../../client/offline.js";
 import type { ResultComparison } from "../../report/compare-results.js";
 import { parseWith } from "../../spec/parse.js";
+import { commaList } from "../comma-list.js";
 import { percent, printResult, table, type CommandContext } from "../output.js";
 
 const optionsSchema = z.object({
-  tasks: z
-    .string()
-    .transform((text) => text.split(",").map((name) => name.trim()))
-    .optional(),
+  tasks: commaList.optional(),
 });
 
 /** Percentage points with their sign. */

@@ -9,12 +9,13 @@ import { parseWith } from "../../spec/parse.js";
 import { writeFileAtomic } from "../../util/files.js";
 import { counted } from "../../util/text.js";
 import { createProgress, type Progress } from "../../util/progress.js";
+import { commaList } from "../comma-list.js";
 import { openSession } from "../open-session.js";
 import { percent, printResult, table, type CommandContext } from "../output.js";
 
 const optionsSchema = z.object({
   model: z.string(),
-  tasks: z.string().transform((text) => text.split(",").map((name) => name.trim())),
+  tasks: commaList,
   adapter: z.string().optional(),
   data: z.string().optional(),
   hub: z.string().optional(),
