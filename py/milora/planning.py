@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from milora.errors import MiloraError
+from milora.models import decoder_layers
 from milora.routing.activation import ActivationName
 from milora.routing.gates import Gate
 from milora.routing.pooler import PoolerName
@@ -148,11 +149,7 @@ def _location(model: nn.Module) -> str:
 
 
 def _layers(model: PreTrainedModel, module_names: Mapping[str, str] | None) -> dict[str, _Experts]:
-    # A layer's own lists (the experts of a mixture, for instance) are part of the decoder's list, hence smaller.
-    lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
-    if not lists:
-        raise MiloraError("model/unsupported", f"{type(model).__name__} has no list of decoder layers.")
-    path, decoder = max(lists, key=lambda entry: sum(parameter.numel() for parameter in entry[1].parameters()))
+    path, decoder = decoder_layers(model)
     linears = {f"{path}.{index}": _linears(layer) for index, layer in enumerate(decoder)}
     known = list(dict.fromkeys(name for layer in linears.values() for name in layer))
     for name, module in (module_names or {}).items():

@@ -9,7 +9,7 @@ const sampling = z.object({
   /** 0 = all tokens. */
   topK: count.default(0),
   topP: z.number().positive().max(1).default(1),
-  repetitionPenalty: z.number().positive().default(1),
+  repetitionPenalty: z.number().min(0.01).default(1),
   /** The same seed draws the same tokens, whatever else runs. */
   seed: count.default(0),
 });
@@ -25,7 +25,13 @@ const engineEvent = z.object({
       finish: z.enum(["stop", "length", "aborted", "error"]),
       text: z.string(),
       newTokens: count,
-      error: z.object({ code: z.enum(errorCodes), message: z.string() }).nullable(),
+      error: z
+        .object({
+          code: z.enum(errorCodes),
+          message: z.string(),
+          details: z.object({ found: z.string().optional(), hint: z.string().optional() }),
+        })
+        .nullable(),
     })
     .nullable(),
 });
@@ -37,8 +43,8 @@ export const engineOps = {
     input: z.object({
       /** Rows that decode together, beams counted. */
       maxRows: count.min(1).default(64),
-      /** Tokens that the KV cache has room for: rows times the longest row. */
-      maxTokens: count.min(1).default(65_536),
+      /** Tokens that the KV cache has room for: rows times the longest row, which counts in steps of 128. */
+      maxTokens: count.min(128).default(65_536),
       /** Prompt tokens that one step computes, unless a single prompt is longer. */
       prefillTokens: count.min(1).default(2048),
     }),
@@ -69,10 +75,13 @@ export const engineOps = {
     }),
     output: z.object({ request: count, promptTokens: count }),
   },
-  /** Ends the requests in `abort`, then computes up to `maxSteps` tokens of every other. */
+  /**
+   * Ends the requests in `abort`, then computes up to `maxSteps` tokens of every other. Where it fails, every request
+   * has ended with it; the adapters stay.
+   */
   engineStep: {
     input: z.object({ maxSteps: count.min(1).default(8), abort: z.array(count).default([]) }),
-    output: z.object({ events: z.array(engineEvent), idle: z.boolean() }),
+    output: z.object({ events: z.array(engineEvent) }),
   },
   /** Lets go of the engine, its requests and its adapters. */
   engineClose: { input: z.object({}), output: z.object({}) },

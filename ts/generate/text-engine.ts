@@ -61,7 +61,10 @@ export interface TextEngine {
   readonly load: (name: string, folder: string) => Promise<void>;
   /** Forgets an adapter; texts under way end with it. */
   readonly unload: (name: string) => Promise<void>;
-  /** Asks for a text. An abort of `signal` ends it within two steps, and `result` rejects with code `cancelled`. */
+  /**
+   * Asks for a text. An abort of `signal` ends it within two steps, and `result` rejects with code `cancelled`. A failure
+   * beyond one text, such as memory that runs out, rejects all that are under way; the engine serves later ones.
+   */
   readonly stream: (request: StreamRequest, options?: { readonly signal?: AbortSignal | undefined }) => TextStream;
   /** Ends what is under way and lets go of the adapters. */
   readonly close: () => Promise<void>;

@@ -86,7 +86,7 @@ export class Writing {
   take({ text, end }: EngineEvent): void {
     this.#unread += text;
     if (end === null) return this.#tell();
-    if (end.error !== null) return this.fail(new MiloraError(end.error.code, end.error.message));
+    if (end.error !== null) return this.fail(new MiloraError(end.error.code, end.error.message, end.error.details));
     if (end.finish !== "stop" && end.finish !== "length") return this.fail(cancelled());
     this.#ended = true;
     this.#ending.resolve({ text: end.text, newTokens: end.newTokens, finish: end.finish });

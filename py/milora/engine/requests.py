@@ -17,23 +17,21 @@ from milora.data import Prompt
 from milora.engine.adapters import AdapterHost
 from milora.errors import MiloraError
 from milora.routing.context import RoutingContext
+from milora.routing.override import RoutingOverride, make_override
 from milora.tuners.milora import PEFT_TYPE_NAME
 
 
-@dataclass(frozen=True)
-class GenerationRequest:
-    """A prompt for an adapter; None: the base model.
+@dataclass(frozen=True, kw_only=True)
+class RoutingChange:
+    """What a request changes of its adapter's routing.
 
     ``top_k`` lowers the adapter's k, ``allowed`` names the experts that may be active, ``decision`` is a kept decision
-    (gates, [layers, experts]) to use instead of the router; ``keeps_decision`` asks for this prompt's own.
+    (gates, [layers, experts]) to use instead of the router.
     """
 
-    prompt: Prompt
-    adapter: str | None = None
     top_k: int | None = None
     allowed: tuple[str, ...] | None = None
     decision: Tensor | None = None
-    keeps_decision: bool = False
 
     @property
     def overrides(self) -> bool:
@@ -41,12 +39,21 @@ class GenerationRequest:
         return self.top_k is not None or self.allowed is not None or self.decision is not None
 
 
+@dataclass(frozen=True)
+class GenerationRequest(RoutingChange):
+    """A prompt for an adapter; None: the base model. ``keeps_decision`` asks for this prompt's own decision."""
+
+    prompt: Prompt
+    adapter: str | None = None
+    keeps_decision: bool = False
+
+
 def check_routing(host: AdapterHost, requests: Sequence[GenerationRequest]) -> None:
     """Refuses what an adapter's routers cannot do.
 
     Raises:
-        MiloraError: ``adapter/unsupported`` for the base model, a LoRA adapter and a fixed policy;
-            ``input/invalid-spec`` for a k above the adapter's own, and for a kept decision with a k or masked experts.
+        MiloraError: ``adapter/unsupported`` for the base model, a LoRA adapter and a fixed policy; those of
+            :func:`check_change`.
     """
     for index, request in enumerate(requests):
         if not (request.overrides or request.keeps_decision):
@@ -59,22 +66,32 @@ def check_routing(host: AdapterHost, requests: Sequence[GenerationRequest]) -> N
                 path=f"requests[{index}]",
                 hint="topK, masked, decision and keepDecisionAs belong to a MiLoRA adapter with a learned policy.",
             )
-        if request.decision is not None and (request.top_k is not None or request.allowed is not None):
-            raise MiloraError(
-                "input/invalid-spec",
-                f"requests[{index}] has a kept decision, which is used as it is, and topK or masked.",
-                path=f"requests[{index}].decision",
-                hint="Leave topK and masked out, or the decision.",
-            )
-        if request.top_k is not None and request.top_k > config["top_k"]:
-            raise MiloraError(
-                "input/invalid-spec",
-                f"requests[{index}].topK is {request.top_k}; adapter {request.adapter!r} was trained with "
-                f"{config['top_k']} active experts, and k may only be lowered.",
-                path=f"requests[{index}].topK",
-                found=str(request.top_k),
-                allowed=f"1 to {config['top_k']}",
-            )
+        check_change(request, f"requests[{index}]", str(request.adapter), config["top_k"])
+
+
+def check_change(change: RoutingChange, path: str, adapter: str, top_k: int) -> None:
+    """Refuses what contradicts itself or a routed adapter's k; ``path``: the request's, for the message.
+
+    Raises:
+        MiloraError: ``input/invalid-spec`` for a k above ``top_k``, the adapter's own, and for a kept decision with a
+            k or masked experts.
+    """
+    if change.decision is not None and (change.top_k is not None or change.allowed is not None):
+        raise MiloraError(
+            "input/invalid-spec",
+            f"{path} has a kept decision, which is used as it is, and topK or masked.",
+            path=f"{path}.decision",
+            hint="Leave topK and masked out, or the decision.",
+        )
+    if change.top_k is not None and change.top_k > top_k:
+        raise MiloraError(
+            "input/invalid-spec",
+            f"{path}.topK is {change.top_k}; adapter {adapter!r} was trained with {top_k} active experts, and k may "
+            "only be lowered.",
+            path=f"{path}.topK",
+            found=str(change.top_k),
+            allowed=f"1 to {top_k}",
+        )
 
 
 def has_routers(config: dict[str, Any]) -> bool:
@@ -89,18 +106,28 @@ def _unrouted(adapter: str | None, config: dict[str, Any]) -> str:
     return f"its adapter {adapter!r} has {kind} and has no routers"
 
 
+def routing_override(changes: Sequence[RoutingChange]) -> RoutingOverride | None:
+    """The routers' override for prompts, None without one; either all of them or none bring a kept decision."""
+    if not any(change.overrides for change in changes):
+        return None
+    return make_override(**_override_values(changes))
+
+
 def request_override(
     routing: RoutingContext | None, requests: Sequence[GenerationRequest]
 ) -> contextlib.AbstractContextManager[None]:
     """The routers' override for a batch; kept decisions share no batch with other requests."""
     if routing is None or not any(request.overrides for request in requests):
         return contextlib.nullcontext()
-    decisions = [request.decision for request in requests if request.decision is not None]
-    if decisions:
-        return routing.override(decision=torch.stack(decisions))
-    top_k = [request.top_k for request in requests]
-    allowed = [request.allowed for request in requests]
-    return routing.override(
-        top_k=top_k if any(k is not None for k in top_k) else None,
-        allowed=allowed if any(names is not None for names in allowed) else None,
-    )
+    return routing.override(**_override_values(requests))
+
+
+def _override_values(changes: Sequence[RoutingChange]) -> dict[str, Any]:
+    top_k = [change.top_k for change in changes]
+    allowed = [change.allowed for change in changes]
+    decisions = [change.decision for change in changes if change.decision is not None]
+    return {
+        "top_k": top_k if any(k is not None for k in top_k) else None,
+        "allowed": allowed if any(names is not None for names in allowed) else None,
+        "decision": torch.stack(decisions) if decisions else None,
+    }

@@ -2,7 +2,7 @@
 
 from milora.models.answer_head import answer_logits, causal_model, decoder_of, logits_at, run_decoder
 from milora.models.atomic_folder import atomic_folder
-from milora.models.describe import LayerDescription, LinearDescription, ModelDescription, describe
+from milora.models.describe import LayerDescription, LinearDescription, ModelDescription, decoder_layers, describe
 from milora.models.fast_decoder import fast_decoder
 from milora.models.forwards import Forward, forwards_replaced, is_untouched
 from milora.models.open import OpenedModel, open_model, seed_everything
@@ -25,6 +25,7 @@ __all__ = [
     "available_devices",
     "causal_model",
     "choose_placement",
+    "decoder_layers",
     "decoder_of",
     "describe",
     "fast_decoder",

@@ -60,7 +60,7 @@ def describe(source: ModelSource) -> ModelDescription:
     """
     config = load_config(source)
     model = _without_weights(source, config)
-    path, layer_list = _decoder_layers(source, model)
+    path, layer_list = decoder_layers(model)
     layers = tuple(_describe_layer(f"{path}.{index}", layer) for index, layer in enumerate(layer_list))
     others = tuple(
         name
@@ -81,6 +81,20 @@ def describe(source: ModelSource) -> ModelDescription:
     )
 
 
+def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """The list of a model's decoder layers, with its path.
+
+    Raises:
+        MiloraError: ``model/unsupported`` where there is none.
+    """
+    # A layer's own lists (experts of a mixture, for instance) are part of the decoder's list, hence smaller.
+    lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
+    if not lists:
+        found = type(model).__name__
+        raise MiloraError("model/unsupported", f"{found} has no list of decoder layers.", found=found)
+    return max(lists, key=lambda entry: sum(parameter.numel() for parameter in entry[1].parameters()))
+
+
 def context_length(config: PretrainedConfig) -> int | None:
     """The longest sequence the positions of this model reach, where its configuration says."""
     length = getattr(config, "max_position_embeddings", None)
@@ -94,15 +108,6 @@ def _without_weights(source: ModelSource, config: PretrainedConfig) -> PreTraine
     except (ValueError, TypeError, AttributeError, ImportError) as error:
         message = f"The model {source.name} ({config.model_type}) cannot be built from its configuration: {error}"
         raise MiloraError("model/unsupported", message, found=str(config.model_type)) from error
-
-
-def _decoder_layers(source: ModelSource, model: nn.Module) -> tuple[str, nn.ModuleList]:
-    # A layer's own lists (experts of a mixture, for instance) are part of the decoder's list, hence smaller.
-    lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
-    if not lists:
-        message = f"The model {source.name} has no list of decoder layers."
-        raise MiloraError("model/unsupported", message, found=type(model).__name__)
-    return max(lists, key=lambda entry: sum(parameter.numel() for parameter in entry[1].parameters()))
 
 
 def _describe_layer(path: str, layer: nn.Module) -> LayerDescription:

@@ -94,7 +94,7 @@ test("what no engine can do is refused before any work", async () => {
   await rejectionOf(engine.stream({ prompt: "x", maxNewTokens: 4, beams: 9 }).result, "memory/exhausted");
   await rejectionOf(
     engine.stream({ tenant: "legal", prompt: "x", maxNewTokens: 4, topK: 7 }).result,
-    "adapter/unsupported",
+    "input/invalid-spec",
   );
   await rejectionOf(backend.call("engineOpen", {}), "input/invalid-spec");
 });

@@ -153,6 +153,25 @@ def decoder_model() -> Callable[..., PreTrainedModel]:
     return build_decoder
 
 
+def _fails_at(turn: int, original: Callable[..., Any], error: BaseException) -> Callable[..., Any]:
+    calls = 0
+
+    def fail(*args: Any, **inputs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == turn:
+            raise error
+        return original(*args, **inputs)
+
+    return fail
+
+
+@pytest.fixture
+def fails_at() -> Callable[..., Callable[..., Any]]:
+    """``fails_at(2, function, error)``: the function, but its second call raises."""
+    return _fails_at
+
+
 _LIMITS = EngineLimits(max_rows=12, max_cells=4096, prefill_tokens=64, context_length=200)
 _KINDS = ("milora", "milora-one", "milora-some", "midora", "fixed", "lora", "dora")
 _MOST_STEPS = 400

@@ -136,6 +136,25 @@ def test_unloaded_adapters_are_freed_with_their_last_request(world: Any) -> None
         assert adapter() is None
 
 
+def test_nothing_keeps_unloaded_adapters_once_the_batch_is_empty(world: Any) -> None:
+    engine = world.engine()
+    for kinds in (("milora",), ("milora", "milora-one"), ("milora", "lora", None)):
+        adapters = []
+        for index, kind in enumerate(kinds):
+            name = None if kind is None else f"passing-{kind}"
+            if name is not None:
+                engine.load(name, world.tenants[kind].config, world.tenants[kind].tensors)
+                adapters.append(weakref.ref(engine._adapters[name]))
+            engine.submit(EngineRequest(_ids(4, index), name, max_new_tokens=5))
+        engine.step(2)
+        for kind in kinds:
+            if kind is not None:
+                engine.unload(f"passing-{kind}")
+        world.drain(engine)
+        gc.collect()
+        assert [adapter() for adapter in adapters] == [None] * len(adapters)
+
+
 def test_an_abort_settles_within_two_steps_and_changes_nothing_else(world: Any) -> None:
     random_state = random.Random(3)
     engine = world.engine()

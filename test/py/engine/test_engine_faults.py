@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from milora.engine.fused import EngineLimits, EngineRequest, Sampling
-from milora.errors import MiloraError
+from milora.engine.fused.cache import KvCache
+from milora.engine.fused.decoder import FusedDecoder
+from milora.errors import CancelledError, MiloraError
 
 
 def _ids(length: int, seed: int) -> tuple[int, ...]:
@@ -48,7 +50,9 @@ def test_a_poisoned_adapter_ends_its_own_requests_only(world: Any, value: float,
     [
         ({"adapter": "lora", "top_k": 1}, "adapter/unsupported"),
         ({"adapter": None, "allowed": ("q",)}, "adapter/unsupported"),
-        ({"top_k": 4}, "adapter/unsupported"),
+        ({"top_k": 4}, "input/invalid-spec"),
+        ({"top_k": 1, "decision": torch.ones(3, 7)}, "input/invalid-spec"),
+        ({"allowed": ("q",), "decision": torch.ones(3, 7)}, "input/invalid-spec"),
         ({"allowed": ("nothing",)}, "adapter/unsupported"),
         ({"decision": torch.ones(2, 2)}, "adapter/unsupported"),
         ({"adapter": "milor"}, "adapter/not-found"),
@@ -60,6 +64,7 @@ def test_a_poisoned_adapter_ends_its_own_requests_only(world: Any, value: float,
         ({"beams": 2, "sampling": Sampling(temperature=1.0)}, "input/invalid-spec"),
         ({"sampling": Sampling(top_p=0.0)}, "input/invalid-spec"),
         ({"sampling": Sampling(temperature=float("nan"))}, "input/invalid-spec"),
+        ({"sampling": Sampling(repetition_penalty=1e-40)}, "input/invalid-spec"),
         ({"beams": 13}, "memory/exhausted"),
     ],
 )
@@ -73,10 +78,78 @@ def test_bad_requests_are_refused_before_any_work(world: Any, change: dict[str, 
 
 
 def test_a_budget_too_small_for_a_request_says_so(world: Any) -> None:
-    engine = world.engine(EngineLimits(max_cells=512))
-    with pytest.raises(MiloraError, match="512 cells") as caught:
+    engine = world.engine(EngineLimits(max_cells=128))
+    with pytest.raises(MiloraError, match=r"256 cells .* 128 cells") as caught:
         engine.submit(EngineRequest((3,) * 120, None, max_new_tokens=20))
     assert caught.value.code == "memory/exhausted"
+
+
+def test_one_long_request_takes_one_row(world: Any) -> None:
+    engine = world.engine(EngineLimits())
+    engine.submit(EngineRequest((3,) * 16_384, None, max_new_tokens=1))
+    assert [KvCache.cells(rows, 129) for rows in (1, 2, 3, 4, 5)] == [256, 512, 768, 1024, 2048]
+    cache = KvCache(2, 1, 4, torch.float32, torch.device("cpu"))
+    for rows in (1, 3, 5):
+        cache.fit(rows, 129, 0)
+        assert cache.rows * cache.length == KvCache.cells(rows, 129)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no memory"), CancelledError()])
+@pytest.mark.parametrize(
+    ("owner", "name", "turn"),
+    [
+        (KvCache, "_new", 2),  # The first layer of the cache has grown, the others have not.
+        (FusedDecoder, "prefill", 2),  # A batch of prompts has joined, the next one does not.
+        (FusedDecoder, "decode", 1),
+        (FusedDecoder, "decode", 2),
+    ],
+)
+def test_a_failed_step_ends_what_runs_and_later_requests_are_served(
+    world: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    fails_at: Any,
+    owner: type,
+    name: str,
+    turn: int,
+    error: BaseException,
+) -> None:
+    requests = [
+        EngineRequest(_ids(3, 1), "milora", max_new_tokens=6),
+        EngineRequest(_ids(5, 2), None, max_new_tokens=6, beams=2),
+        EngineRequest(_ids(60, 3), "lora", max_new_tokens=6),
+    ]
+    single = world.engine()
+    alone = [world.alone(single, request).token_ids for request in requests]
+    engine = world.engine()
+    for request in requests:
+        engine.submit(request)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, fails_at(turn, getattr(owner, name), error))
+        with pytest.raises(type(error)):
+            world.drain(engine, 2)
+    assert engine.is_idle
+    assert engine.num_cache_bytes == 0
+    assert engine.step(2) == []
+    numbers = [engine.submit(request) for request in requests]
+    ends = world.ends(world.drain(engine))
+    assert [ends[number].token_ids for number in numbers] == alone
+
+
+def test_the_lowest_temperature_takes_the_most_probable_token(world: Any) -> None:
+    engine = world.engine()
+    greedy = EngineRequest(_ids(7, 1), "milora", max_new_tokens=8)
+    cold = replace(greedy, sampling=Sampling(temperature=1e-40))
+    assert world.alone(engine, cold).token_ids == world.alone(engine, greedy).token_ids
+    penalised = replace(greedy, sampling=Sampling(temperature=1.0, repetition_penalty=1e38), prompt_ids=(*range(96),))
+    assert world.alone(engine, penalised).reason == "length"
+
+
+def test_an_adapter_without_weights_is_refused(world: Any) -> None:
+    engine = world.engine()
+    with pytest.raises(MiloraError, match="has no weights") as caught:
+        engine.load("empty", world.tenants["lora"].config, {})
+    assert caught.value.code == "adapter/mismatch"
+    assert "empty" not in engine.adapters
 
 
 def test_the_cache_stays_within_its_budget(world: Any) -> None:

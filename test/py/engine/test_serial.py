@@ -8,8 +8,10 @@ import pytest
 import torch
 from transformers import MixtralConfig, MixtralForCausalLM, Olmo2Config, Olmo2ForCausalLM, PreTrainedModel
 
+from milora.engine import attention as attention_module
 from milora.engine.fused import Engine, EngineLimits, EngineRequest, FinishedEvent, Sampling
 from milora.engine.fused import parts as parts_module
+from milora.engine.fused import serial as serial_module
 
 _LIMITS = EngineLimits(max_rows=12, max_cells=4096, context_length=200)
 _SIZES: dict[str, Any] = {
@@ -118,6 +120,48 @@ def test_fused_and_serial_write_the_same(
         ends = _drain(engine)
         written.append([ends[number].token_ids for number in numbers])
     assert written[0] == written[1]
+
+
+def test_a_failed_step_ends_what_runs_and_later_requests_are_served(
+    fails_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = _olmo()
+    engine = Engine(model, _LIMITS)
+    requests = [EngineRequest(_ids(4, 1), None, 6), EngineRequest(_ids(7, 2), None, 6, beams=2)]
+    for turn in (2, 3):
+        for request in requests:
+            engine.submit(request)
+        with monkeypatch.context() as patch:
+            fails = torch.OutOfMemoryError("no memory")
+            patch.setattr(serial_module, "logits_at", fails_at(turn, serial_module.logits_at, fails))
+            with pytest.raises(torch.OutOfMemoryError):
+                engine.step(3)
+        assert engine.is_idle
+        assert engine.num_cache_bytes == 0
+        numbers = [engine.submit(request) for request in requests]
+        ends = _drain(engine)
+        for number, request in zip(numbers, requests, strict=True):
+            assert list(ends[number].token_ids) == _expected(model, request)
+
+
+def test_long_prompts_have_an_attention_without_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    model: Any = _olmo()
+    model.set_attn_implementation("eager")
+    request = EngineRequest(_ids(30, 1), None, 6)
+    expected = _expected(model, request)
+    used: list[str] = []
+    forward = model.model.layers[0].self_attn.forward
+
+    def watch(*args: Any, **inputs: Any) -> Any:
+        used.append(model.config._attn_implementation)
+        return forward(*args, **inputs)
+
+    monkeypatch.setattr(model.model.layers[0].self_attn, "forward", watch)
+    monkeypatch.setattr(attention_module, "_longest_eager", 20)
+    engine = Engine(model, _LIMITS)
+    number = engine.submit(request)
+    assert list(_drain(engine)[number].token_ids) == expected
+    assert used == ["sdpa", *["eager"] * 5]
 
 
 def test_a_mixture_of_experts_runs(make_tenant: Any) -> None:

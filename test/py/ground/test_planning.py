@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from torch import nn
+from transformers import AutoModelForCausalLM, MixtralConfig, MixtralForCausalLM, PreTrainedModel
 
 import milora
 from milora.errors import MiloraError
+from milora.models import decoder_layers
 from milora.server.call import Call
 from milora.server.ops.model import describe_model
 from milora.tuners import build_config
@@ -147,3 +149,13 @@ def test_unknown_decoder(tiny_model):
         milora.plan(model)
     assert caught.value.code == "model/unsupported"
     assert "mlp.fc" in caught.value.message
+
+
+def test_the_decoder_layers_are_the_largest_list() -> None:
+    sizes: dict[str, Any] = {"vocab_size": 32, "hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2}
+    model = MixtralForCausalLM(MixtralConfig(**sizes, num_key_value_heads=2, num_hidden_layers=3, num_local_experts=2))
+    path, layers = decoder_layers(model)
+    assert (path, len(layers)) == ("model.layers", 3)
+    with pytest.raises(MiloraError, match="Linear has no list of decoder layers") as caught:
+        decoder_layers(nn.Linear(2, 2))
+    assert caught.value.code == "model/unsupported"

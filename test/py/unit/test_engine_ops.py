@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from milora.errors import MiloraError
 from milora.server.ops import session
@@ -22,6 +24,8 @@ def folder(run_op, checkpoint, milora_plan, randomize, tmp_path):
 
 
 def _drain(run_op, **first):
+    engine = session.current().engine
+    assert engine is not None
     ends, texts = {}, {}
     for turn in range(100):
         output = run_op("engineStep", maxSteps=3, **(first if turn == 0 else {}))
@@ -29,7 +33,7 @@ def _drain(run_op, **first):
             texts[event["request"]] = texts.get(event["request"], "") + event["text"]
             if event["end"] is not None:
                 ends[event["request"]] = event["end"]
-        if output["idle"]:
+        if engine.is_idle:
             return ends, texts
     raise AssertionError("the engine does not come to an end")
 
@@ -62,6 +66,20 @@ def test_aborted_requests_end_in_the_next_call(run_op, folder):
     run_op("engineStep", maxSteps=1)
     ends, _ = _drain(run_op, abort=[number])
     assert ends[number]["finish"] in ("aborted", "stop")
+
+
+def test_the_error_of_one_text_says_what_to_do(run_op, folder, tmp_path):
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    poisoned = {key: torch.full_like(tensor, float("nan")) for key, tensor in load_file(weights).items()}
+    save_file(poisoned, weights)
+    run_op("engineLoad", adapter="poisoned", folder=folder)
+    sick = run_op("engineSubmit", adapter="poisoned", prompt="Hi", maxNewTokens=3)["request"]
+    base = run_op("engineSubmit", prompt="Hi", maxNewTokens=3)["request"]
+    ends, _ = _drain(run_op)
+    error = ends[sick]["error"]
+    assert error["code"] == "training/non-finite"
+    assert error["details"] == {"found": "poisoned", "hint": "Try dtype float32, or another adapter."}
+    assert ends[base]["error"] is None
 
 
 def test_what_is_not_there_is_told(run_op, folder):

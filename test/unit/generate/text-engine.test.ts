@@ -49,7 +49,7 @@ const writing = (piece = "a") => {
         if (isEnd) events.push(ends(row, isAborted ? "aborted" : "stop"));
         else events.push({ request: row.request, text: piece, newTokens: 1, end: null });
       }
-      return { events, idle: rows.size === 0 };
+      return { events };
     },
   });
   const steps = (): number => backend.calls.filter(({ name }) => name === "engineStep").length;
@@ -144,14 +144,16 @@ test("a failed request, a failed step and a closed engine reject", async () => {
     engineOpen: () => ({ slowBecause: null }),
     engineSubmit: ({ prompt }) => ({ request: prompt === "poison" ? 0 : 1, promptTokens: 1 }),
     engineStep: () => {
-      const error = { code: "training/non-finite" as const, message: "Not finite." };
+      const details = { found: "poison", hint: "Try dtype float32." };
+      const error = { code: "training/non-finite" as const, message: "Not finite.", details };
       const end = { finish: "error" as const, text: "", newTokens: 0, error };
       if (poisoned.calls.filter(({ name }) => name === "engineStep").length > 1) throw new Error("Python has died.");
-      return { events: [{ request: 0, text: "", newTokens: 0, end }], idle: false };
+      return { events: [{ request: 0, text: "", newTokens: 0, end }] };
     },
   });
   const failing = await openTextEngine(poisoned);
   const [sick, other] = [failing.stream({ prompt: "poison" }), failing.stream({ prompt: "plain" })];
-  expect((await rejectionOf(read(sick), "training/non-finite")).message).toBe("Not finite.");
+  const rejection = await rejectionOf(read(sick), "training/non-finite");
+  expect(rejection).toMatchObject({ message: "Not finite.", found: "poison", hint: "Try dtype float32." });
   await expect(other.result).rejects.toThrow("Python has died.");
 });

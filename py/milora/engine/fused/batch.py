@@ -35,11 +35,6 @@ class RowBatch:
         self.num_rows = 0
 
     @property
-    def num_plans(self) -> int:
-        """Plans compiled so far."""
-        return self._compiler.num_compiled
-
-    @property
     def num_cache_bytes(self) -> int:
         """Memory of the KV cache."""
         return self.cache.num_bytes
@@ -61,7 +56,7 @@ class RowBatch:
         for one, decision in zip(joining, routing.decisions(), strict=True):
             one.decision = decision
         self._take_rows(joining)
-        self._is_stale = True
+        self._drop_plan()
         return logits_RV
 
     def decode(self) -> Tensor:
@@ -104,7 +99,21 @@ class RowBatch:
                     pairs.append((row, one.rows[place]))
                     longest = max(longest, one.position)
         self._move(pairs, 0, longest)
+        self._drop_plan()
+
+    def clear(self) -> None:
+        """Forgets all requests and gives the cache back."""
+        self.running = []
+        self.num_rows = 0
+        self._drop_plan()
+        self.cache.drop()
+
+    def _drop_plan(self) -> None:
+        """Plans and stacks hold adapters, which may be unloaded by now."""
+        self._plan = None
         self._is_stale = True
+        if not self.running:
+            self._compiler.clear()
 
     def _take_rows(self, joining: Sequence[RunningRequest]) -> None:
         copies: list[tuple[int, int]] = []

@@ -15,6 +15,8 @@ _ROW_BUCKET = 4
 class KvCache:
     """One tensor a layer, [R, S, 2 K, H]: a token's keys, then its values; token t of a row stands at place t.
 
+    S grows in steps of 128, R one by one up to four and in fours from there.
+
     Rows in use are always the first ones. A place that no token has filled is 0, never left-over memory: a masked NaN
     would still spoil the sum.
     """
@@ -46,11 +48,11 @@ class KvCache:
     @staticmethod
     def cells(rows: int, length: int) -> int:
         """Tokens that the cache holds when it has room for as many rows and tokens a row."""
-        return _bucket(rows, _ROW_BUCKET) * _bucket(length, _LENGTH_BUCKET)
+        return _row_bucket(rows) * _bucket(length, _LENGTH_BUCKET)
 
     def fit(self, rows: int, length: int, used: int) -> None:
         """Makes room for so many rows and tokens a row, or gives room back; the first ``used`` rows are kept."""
-        wanted = (_bucket(rows, _ROW_BUCKET), _bucket(length, _LENGTH_BUCKET))
+        wanted = (_row_bucket(rows), _bucket(length, _LENGTH_BUCKET))
         if wanted == (self.rows, self.length):
             return
         self.num_growths += 1
@@ -70,8 +72,17 @@ class KvCache:
         for layer in self.layers:
             layer[rows] = 0
 
+    def drop(self) -> None:
+        """Gives all room back."""
+        self.layers = [self._new(0, 0) for _ in self.layers]
+
     def _new(self, rows: int, length: int) -> Tensor:
         return torch.zeros(rows, length, *self._shape, dtype=self._dtype, device=self._device)
+
+
+def _row_bucket(rows: int) -> int:
+    # Rounded up, a single long row would take four times its room.
+    return rows if rows < _ROW_BUCKET else _bucket(rows, _ROW_BUCKET)
 
 
 def _bucket(value: int, size: int) -> int:

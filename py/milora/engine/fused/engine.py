@@ -32,9 +32,9 @@ class EngineLimits:
     """Bounds of memory and of a step.
 
     ``max_rows``: rows that decode together, beams counted. ``max_cells``: tokens that the cache has room for, rows
-    times the longest row. ``prefill_tokens``: prompt tokens, padding counted, that one step computes, unless a single
-    prompt is longer: joining requests delay the running ones by no more than this in any step. ``context_length``: of
-    the model.
+    times the longest row, which counts in steps of 128. ``prefill_tokens``: prompt tokens, padding counted, that one
+    step computes, unless a single prompt is longer: joining requests delay the running ones by no more than this in
+    any step. ``context_length``: of the model.
     """
 
     max_rows: int = 64
@@ -98,11 +98,6 @@ class Engine:
         """How often the cache has taken another shape: what a compiled step would be compiled for again."""
         return self._batch.num_cache_growths
 
-    @property
-    def num_plans(self) -> int:
-        """How many batch compositions with adapters have been compiled."""
-        return self._batch.num_plans
-
     def load(self, name: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> int:
         """Makes an adapter resident, in place of one of that name; running requests keep theirs. Gives its bytes.
 
@@ -153,16 +148,26 @@ class Engine:
 
     @torch.inference_mode()
     def step(self, max_steps: int) -> list[EngineEvent]:
-        """Computes up to ``max_steps`` tokens of every request; ends early when nothing is left to do."""
+        """Computes up to ``max_steps`` tokens of every request; ends early when nothing is left to do.
+
+        Whatever it raises ends every request, since their rows may be half computed; adapters stay resident, and later
+        requests are served.
+        """
         events: list[EngineEvent] = []
-        for _ in range(max_steps):
-            self._drop_aborted(events)
-            self._admit(events)
-            if not self._batch.running:
-                break
-            logits_RV = self._batch.decode()
-            rows = [one.rows for one in self._batch.running]
-            self._advance(self._batch.running, logits_RV, rows, events)
+        try:
+            for _ in range(max_steps):
+                self._drop_aborted(events)
+                self._admit(events)
+                if not self._batch.running:
+                    break
+                logits_RV = self._batch.decode()
+                rows = [one.rows for one in self._batch.running]
+                self._advance(self._batch.running, logits_RV, rows, events)
+        except BaseException:
+            self._batch.clear()
+            self._waiting.clear()
+            self._aborted.clear()
+            raise
         return events
 
     def _admit(self, events: list[EngineEvent]) -> None:
@@ -191,7 +196,8 @@ class Engine:
     ) -> None:
         """Goes on from logits; ``rows``: of each request, in the logits."""
         best_R, places_R = logits_RV.max(dim=-1)
-        best, places = best_R.tolist(), places_R.tolist()
+        # One read from the device; float32 holds every place below 2^24.
+        best, places = torch.stack((best_R, places_R.to(best_R.dtype))).tolist()
         ended: list[RunningRequest] = []
         spoiled: list[RunningRequest] = []
         for one, mine in zip(list(requests), rows, strict=True):
@@ -201,7 +207,7 @@ class Engine:
                 continue
             # A view where it can be: a row is as wide as the vocabulary.
             logits = logits_RV[mine[0] : mine[0] + 1] if len(mine) == 1 else logits_RV[list(mine)]
-            advance = one.search.advance(logits, [places[row] for row in mine])
+            advance = one.search.advance(logits, [int(places[row]) for row in mine])
             one.next_ids = advance.next_ids
             one.generated += advance.new_ids
             reason = self._tell(one, advance.new_ids, advance.reason, events)

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from milora.engine.fused.projections import GroupUpdate, LayerUpdates
 from milora.engine.fused.prompt_routing import PromptRouting, RowDecision
-from milora.engine.fused.running import RunningRequest, routing_override
+from milora.engine.fused.running import RunningRequest
 from milora.engine.packing import packed
+from milora.engine.requests import routing_override
 
 
 def prefill_batches(joining: Iterable[RunningRequest]) -> list[list[RunningRequest]]:

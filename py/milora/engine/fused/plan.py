@@ -54,18 +54,20 @@ class PlanCompiler:
     """Compiles plans; the stacks of experts that the next composition needs again are kept."""
 
     sites: Sites
-    num_compiled: int = 0
     _stacks: dict[tuple[object, ...], tuple[Tensor, Tensor]] = field(default_factory=dict)
-    _used: set[tuple[object, ...]] = field(default_factory=set)
+    _earlier: dict[tuple[object, ...], tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Forgets the stacks."""
+        self._stacks, self._earlier = {}, {}
 
     @torch.inference_mode()
     def compile(self, rows: Rows) -> list[LayerUpdates] | None:
         """The updates of each layer for a batch; None where every row is the base model's."""
         if all(row is None for row in rows):
-            self._stacks.clear()
+            self.clear()
             return None
-        self.num_compiled += 1
-        self._used = set()
+        self._stacks, self._earlier = {}, self._stacks
         first = rows[0]
         shared = first is not None and all(_same(first, row) for row in rows)
         plan: list[LayerUpdates] = []
@@ -80,7 +82,7 @@ class PlanCompiler:
                     for expert, gate in decision.active(layer)
                 ]
                 plan.append(self._mixed_layer(layer, entries, len(rows)))
-        self._stacks = {key: stack for key, stack in self._stacks.items() if key in self._used}
+        self._earlier = {}
         return plan
 
     def _mixed_layer(self, layer: int, entries: list[_Entry], rows: int) -> LayerUpdates:
@@ -174,8 +176,7 @@ class PlanCompiler:
 
     def _stack(self, key: tuple[object, ...], make: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         if key not in self._stacks:
-            self._stacks[key] = make()
-        self._used.add(key)
+            self._stacks[key] = self._earlier.get(key) or make()
         return self._stacks[key]
 
 

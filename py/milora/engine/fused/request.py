@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
+from milora.engine.requests import RoutingChange
 from milora.errors import MiloraError
 
 Reason = Literal["stop", "length", "aborted", "error"]
+
+# Far below 1 a penalty favours what is there already; much farther, float32 logits divided by it overflow.
+_LOWEST_PENALTY = 0.01
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,10 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class EngineRequest:
+class EngineRequest(RoutingChange):
     """A prompt for an adapter; None: the base model.
 
-    ``stop_ids`` end the text and count as new tokens; ``stop_strings`` end it before they begin. ``top_k``,
-    ``allowed`` and ``decision`` ([layers, experts]) change the adapter's routing as in
-    :class:`milora.engine.requests.GenerationRequest`.
+    ``stop_ids`` end the text and count as new tokens; ``stop_strings`` end it before they begin.
     """
 
     prompt_ids: tuple[int, ...]
@@ -44,14 +44,6 @@ class EngineRequest:
     stop_strings: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
     beams: int = 1
-    top_k: int | None = None
-    allowed: tuple[str, ...] | None = None
-    decision: Tensor | None = None
-
-    @property
-    def overrides(self) -> bool:
-        """Whether the router's own rule is changed."""
-        return self.top_k is not None or self.allowed is not None or self.decision is not None
 
     @property
     def most_tokens(self) -> int:
@@ -107,8 +99,8 @@ def check_request(request: EngineRequest, *, vocabulary: int, context_length: in
             (sampling.top_k < 0, f"topK is {sampling.top_k}; allowed: 0 (all) and more."),
             (not 0 < sampling.top_p <= 1, f"topP is {sampling.top_p}; allowed: above 0, up to 1."),
             (
-                not 0 < sampling.repetition_penalty < math.inf,
-                f"repetitionPenalty is {sampling.repetition_penalty}; allowed: above 0.",
+                not _LOWEST_PENALTY <= sampling.repetition_penalty < math.inf,
+                f"repetitionPenalty is {sampling.repetition_penalty}; allowed: {_LOWEST_PENALTY} and more.",
             ),
             ("" in request.stop_strings, "stopStrings: an empty string would stop everything."),
             (bool(request.stop_strings) and not has_text, "stopStrings need a tokenizer, and this engine has none."),

@@ -73,11 +73,6 @@ class ResidentAdapter:
     is_finite: bool
 
     @property
-    def is_routed(self) -> bool:
-        """Whether routers decide by the prompt."""
-        return any(layer is not None and layer.router is not None for layer in self.layers)
-
-    @property
     def routers(self) -> Iterator[MiloraRouter]:
         """The routers, layer by layer."""
         return (layer.router for layer in self.layers if layer is not None and layer.router is not None)
@@ -94,7 +89,7 @@ def read_resident(sites: Sites, name: str, config: dict[str, Any], tensors: dict
 
     Raises:
         MiloraError: ``adapter/unsupported`` for another method or other settings than the engine runs,
-            ``adapter/mismatch`` for weights that do not fit the config or the base.
+            ``adapter/mismatch`` for weights that do not fit the config or the base, and for none at all.
     """
     built = build_config(config)
     reader = _Reader(sites, name, dict(tensors))
@@ -106,6 +101,8 @@ def read_resident(sites: Sites, name: str, config: dict[str, Any], tensors: dict
         raise _unsupported(name, f"it is of the type {config.get('peft_type')}", str(config.get("peft_type")))
     reader.finish()
     held = list(_held(layers))
+    if not held:
+        raise reader.mismatch(["It has no weights."])
     return ResidentAdapter(
         name=name,
         layers=tuple(layers),

@@ -18,8 +18,8 @@ from milora.engine.fused.resident import ROUTER_KEY, ResidentAdapter
 from milora.engine.fused.search import Search
 from milora.engine.fused.sites import Sites
 from milora.engine.fused.text_stream import TextStream
+from milora.engine.requests import check_change, routing_override
 from milora.errors import MiloraError
-from milora.routing.override import RoutingOverride, make_override
 
 
 @dataclass(eq=False)
@@ -49,11 +49,6 @@ class Batch(Protocol):
     num_rows: int
 
     @property
-    def num_plans(self) -> int:
-        """Plans compiled so far."""
-        ...
-
-    @property
     def num_cache_bytes(self) -> int:
         """Memory of the KV cache."""
         ...
@@ -79,39 +74,29 @@ class Batch(Protocol):
         """Takes requests out; ``spoiled``: what they leave behind may hold NaN."""
         ...
 
-
-def routing_override(requests: Sequence[EngineRequest]) -> RoutingOverride | None:
-    """The routers' override for prompts; either all of them or none bring a kept decision."""
-    decisions = [request.decision for request in requests if request.decision is not None]
-    if decisions:
-        return make_override(None, None, torch.stack(decisions))
-    top_k = [request.top_k for request in requests]
-    allowed = [request.allowed for request in requests]
-    if all(request.top_k is None and request.allowed is None for request in requests):
-        return None
-    return make_override(
-        top_k if any(k is not None for k in top_k) else None,
-        allowed if any(names is not None for names in allowed) else None,
-        None,
-    )
+    def clear(self) -> None:
+        """Forgets all requests and what is kept for them, whatever state a failed step has left it in."""
+        ...
 
 
 def check_override(request: EngineRequest, adapter: ResidentAdapter | None) -> None:
     """Lets the first router see what is asked of it.
 
     Raises:
-        MiloraError: ``adapter/unsupported``.
+        MiloraError: ``adapter/unsupported`` for an adapter without routers, an unknown expert and a decision of
+            another shape; those of :func:`milora.engine.requests.check_change`.
     """
     if not request.overrides:
         return
     router = None if adapter is None else next(adapter.routers, None)
-    if router is None:
+    if adapter is None or router is None:
         raise MiloraError(
             "adapter/unsupported",
             f"The request changes a routing decision, but {request.adapter or 'the base model'} has no routers.",
             path="request",
         )
     settings = router.milora_prompt_settings[ROUTER_KEY]
+    check_change(request, "request", adapter.name, settings.top_k)
     override = routing_override([request])
     assert override is not None
     probabilities = torch.zeros(1, len(settings.place.experts))

@@ -29,8 +29,11 @@ class TokenChooser:
         if self._seen is not None:
             penalty = self._sampling.repetition_penalty
             penalised_V = torch.where(logits_V < 0, logits_V * penalty, logits_V / penalty)
+            # Were every token infinitely improbable, none could be drawn.
+            penalised_V = penalised_V.clamp(min=torch.finfo(logits_V.dtype).min)
             logits_V = torch.where(self._seen, penalised_V, logits_V)
-            most_probable = int(logits_V.argmax())
+            if self._generator is None:
+                most_probable = int(logits_V.argmax())
         token = most_probable if self._generator is None else self._draw(logits_V)
         if self._seen is not None:
             self._seen[token] = True
@@ -38,7 +41,8 @@ class TokenChooser:
 
     def _draw(self, logits_V: Tensor) -> int:
         sampling = self._sampling
-        scores_V = logits_V / sampling.temperature
+        # Less the largest: a tiny temperature sends all others to -inf and leaves that one at 0.
+        scores_V = (logits_V - logits_V.max()) / max(sampling.temperature, torch.finfo(logits_V.dtype).tiny)
         if 0 < sampling.top_k < scores_V.shape[0]:
             scores_V = scores_V.masked_fill(scores_V < scores_V.topk(sampling.top_k).values[-1], float("-inf"))
         if sampling.top_p < 1:

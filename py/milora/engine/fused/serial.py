@@ -18,13 +18,15 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from milora.engine.attention import long_attention
 from milora.engine.fused.plan import PlanCompiler
 from milora.engine.fused.projections import LayerUpdates, UpdatesOf
 from milora.engine.fused.prompt_routing import PromptRouting
-from milora.engine.fused.running import RunningRequest, routing_override
+from milora.engine.fused.running import RunningRequest
 from milora.engine.fused.sites import Site, Sites, Slot
+from milora.engine.requests import routing_override
 from milora.errors import MiloraError
-from milora.models import logits_at
+from milora.models import decoder_layers, logits_at
 from milora.tuners.milora.weight_norm import base_weight
 
 WithoutAdapters = Callable[[], contextlib.AbstractContextManager[object]]
@@ -37,7 +39,7 @@ class SerialBatch:
     def __init__(self, model: PreTrainedModel, without_adapters: WithoutAdapters) -> None:
         self._model = model
         self._without_adapters = without_adapters
-        path, self._layers = _decoder_layers(model)
+        path, self._layers = decoder_layers(model)
         self._modules = [dict(_linear_modules(layer)) for layer in self._layers]
         self.sites = _read_sites(model, path, self._modules)
         self._compiler = PlanCompiler(self.sites)
@@ -46,11 +48,6 @@ class SerialBatch:
         self.running: list[RunningRequest] = []
         self.num_rows = 0
         self.num_cache_growths = 0
-
-    @property
-    def num_plans(self) -> int:
-        """Plans compiled so far."""
-        return self._compiler.num_compiled
 
     @property
     def num_cache_bytes(self) -> int:
@@ -66,7 +63,8 @@ class SerialBatch:
             routing = None
             if one.adapter is not None:
                 routing = PromptRouting(one.adapter, [len(ids)], routing_override([one.request]))
-            prompt_logits, cache = self._forward(ids, None, None if routing is None else routing.updates)
+            with long_attention(self._model, len(ids)):
+                prompt_logits, cache = self._forward(ids, None, None if routing is None else routing.updates)
             logits.append(prompt_logits)
             one.decision = None if routing is None else routing.decisions()[0]
             one.position = len(ids)
@@ -105,6 +103,13 @@ class SerialBatch:
             del self._caches[one], self._plans[one]
         self.running = [one for one in self.running if one not in leaving]
         self._number_rows()
+
+    def clear(self) -> None:
+        """Forgets all requests with their caches."""
+        self._caches, self._plans = {}, {}
+        self.running = []
+        self.num_rows = 0
+        self._compiler.clear()
 
     def _number_rows(self) -> None:
         self.num_rows = 0
@@ -164,16 +169,6 @@ def _update_output(current: list[LayerUpdates], group: int, _module: nn.Module, 
     inputs: Tensor = args[0]
     changed = update.apply(inputs.reshape(-1, inputs.shape[-1]), output.reshape(-1, output.shape[-1]).contiguous())
     return changed.view(output.shape)
-
-
-def _decoder_layers(model: PreTrainedModel) -> tuple[str, list[nn.Module]]:
-    # A layer's own lists (experts of a mixture, for instance) are part of the decoder's list, hence smaller.
-    lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
-    if not lists:
-        found = type(model).__name__
-        raise MiloraError("model/unsupported", f"{found} has no list of decoder layers.", found=found)
-    path, layers = max(lists, key=lambda entry: sum(parameter.numel() for parameter in entry[1].parameters()))
-    return path, list(layers)
 
 
 def _linear_modules(layer: nn.Module) -> Iterator[tuple[str, nn.Module]]:

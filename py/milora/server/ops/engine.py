@@ -73,13 +73,13 @@ def engine_submit(payload: dict[str, Any], call: Call) -> dict[str, Any]:
 def engine_step(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     """Ends aborted requests and computes some tokens of every other.
 
-    A cancel does not end it: what it has computed would be lost, and its cost is bounded.
+    A cancel that comes by signal ends every request, as whatever else goes wrong in a step does; without signals it
+    waits for the end of the step, whose cost is bounded.
     """
     engine = _engine()
     for request in payload["abort"]:
         engine.abort(request)
-    events = engine.step(payload["maxSteps"])
-    return {"events": _events_json(events), "idle": engine.is_idle}
+    return {"events": _events_json(engine.step(payload["maxSteps"]))}
 
 
 def engine_close(payload: dict[str, Any], call: Call) -> dict[str, Any]:
@@ -115,5 +115,10 @@ def _end_json(event: FinishedEvent) -> dict[str, Any]:
         "finish": event.reason,
         "text": event.text,
         "newTokens": len(event.token_ids),
-        "error": None if error is None else {"code": error.code, "message": error.message},
+        "error": None if error is None else _error_json(error),
     }
+
+
+def _error_json(error: MiloraError) -> dict[str, Any]:
+    details = {key: str(error.details[key]) for key in ("found", "hint") if error.details.get(key) is not None}
+    return {"code": error.code, "message": error.message, "details": details}
