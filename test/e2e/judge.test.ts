@@ -1,6 +1,8 @@
+import { execa } from "execa";
+import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { answeredResult, writeResults } from "../support/answered-results.js";
-import { jsonOf, runProgram } from "../support/cli.js";
+import { jsonOf, programFile, runProgram } from "../support/cli.js";
 import { judgeServer, type JudgeReaction } from "../support/judge-server.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
 
@@ -12,7 +14,12 @@ const set = async (react: () => JudgeReaction) => {
   );
   const server = await judgeServer(react);
   const args = ["judge", ...files, "--endpoint", server.endpoint, "--judge-model", "judge", "--retries", "0"];
-  return { server, run: (...more: readonly string[]) => runProgram([...args, ...more], { timeout: 60_000 }) };
+  return {
+    server,
+    args,
+    files,
+    run: (...more: readonly string[]) => runProgram([...args, ...more], { timeout: 60_000 }),
+  };
 };
 
 test("a program that does not say --yes gets the cost and exit code 2, and nothing is sent", async () => {
@@ -36,6 +43,32 @@ test("pairwise figures as one JSON document; a field of the requests by --set", 
   expect(server.requests).toHaveLength(8);
   expect(server.requests[0]?.body).toMatchObject({ temperature: 0.5 });
 });
+
+test.skipIf(process.platform === "win32")(
+  "a review that did not fit the disk is told, and only that one is lost",
+  async () => {
+    const reply = `${"Long. ".repeat(150)}[[7]]`;
+    const { server, args, files } = await set(() => reply);
+    // The system takes a part of the line that crosses the limit (4 KiB), then nothing.
+    const limited = [
+      "-c",
+      'ulimit -f 4 && exec "$0" "$@"',
+      "node",
+      programFile,
+      ...args,
+      "--yes",
+      "--concurrency",
+      "1",
+    ];
+    const { exitCode, stderr } = await execa("bash", limited, { reject: false, timeout: 60_000 });
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/Could not write .*\.jsonl \(EFBIG\)/);
+    const reviewsFile = (files[0] ?? "").replace(/\.json$/, "-judged-single.jsonl");
+    const whole = (await readFile(reviewsFile, "utf8")).split("\n").slice(0, -1);
+    expect(whole.filter((line) => line.includes('"review"'))).toHaveLength(server.requests.length - 1);
+    expect(server.requests.length).toBeLessThan(8);
+  },
+);
 
 test("tables for people, with what is missing", async () => {
   let count = 0;

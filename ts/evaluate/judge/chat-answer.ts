@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Redaction } from "./redaction.js";
 
 /** What a judge wrote, as the endpoint gave it. */
 export interface ChatAnswer {
@@ -47,8 +48,10 @@ export interface ReadResponse {
   readonly statusText: string;
   readonly contentType: string;
   readonly retryAfter: string | null;
-  readonly location: string | null;
+  /** Where a redirect points, as messages may show it. */
+  readonly location: string | undefined;
   readonly body: string;
+  readonly redaction: Redaction;
 }
 
 const completion = z.object({
@@ -72,9 +75,11 @@ const excerpt = (body: string): string => {
   return line.length > excerptLength ? `"${line.slice(0, excerptLength)}…"` : `"${line}"`;
 };
 
-const described = ({ shownUrl, status, statusText, contentType, body }: ReadResponse): string =>
-  `${shownUrl} answered ${`${status} ${statusText}`.trim()} with ${contentType === "" ? "no content type" : contentType}: ` +
-  excerpt(body);
+const described = ({ shownUrl, status, statusText, contentType, body, redaction }: ReadResponse): string => {
+  const told = redaction.inDetail(statusText);
+  const type = contentType === "" ? "no content type" : redaction.inDetail(contentType);
+  return `${shownUrl} answered ${`${status} ${told}`.trim()} with ${type}: ${excerpt(redaction.inDetail(body))}`;
+};
 
 /** `Retry-After` in milliseconds: seconds, or a date. */
 export const retryAfterMs = (header: string | null, now = Date.now()): number | undefined => {
@@ -106,9 +111,9 @@ const parseJson = (text: string): unknown => {
 
 /** A judge's answer in a response, or why there is none. */
 export const readAnswer = (response: ReadResponse): Attempt => {
-  const { status, body, retryAfter, location } = response;
+  const { status, body, retryAfter, location, redaction } = response;
   if (status < 200 || status > 299) {
-    const moved = location === null ? "" : ` It points to ${location}.`;
+    const moved = location === undefined ? "" : ` It points to ${redaction.inDetail(location)}.`;
     return {
       failure: { reason: reasonOf(response), detail: `${described(response)}.${moved}` },
       waitMs: retryAfterMs(retryAfter),
@@ -121,13 +126,14 @@ export const readAnswer = (response: ReadResponse): Attempt => {
     const wanted = value === undefined ? "no JSON" : "no chat completion (choices[0].message)";
     return { failure: { reason: "no-chat-answer", detail: `${described(response)}, which is ${wanted}.` } };
   }
-  const { message, finish_reason: finish = null } = choice;
-  const { model = null, usage } = parsed.data;
+  const { message, finish_reason: finish } = choice;
+  const { model, usage } = parsed.data;
+  const kept = (text: string | null | undefined): string | null => (text ? redaction.inReply(text) : null);
   return {
     answer: {
-      text: message.content ?? message.refusal ?? "",
-      finish,
-      model,
+      text: redaction.inReply(message.content ?? message.refusal ?? ""),
+      finish: kept(finish),
+      model: kept(model),
       usage: usage ? { input: usage.prompt_tokens, output: usage.completion_tokens } : null,
     },
   };

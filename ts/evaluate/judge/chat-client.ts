@@ -9,13 +9,14 @@ import {
   type FailureReason,
   readAnswer,
 } from "./chat-answer.js";
+import { createRedaction, type Redaction } from "./redaction.js";
 
 /** The one file that speaks to a network from TypeScript. */
 
 /** What a question to the endpoint came to, after all its attempts. */
 export type Outcome = ({ readonly answer: ChatAnswer } | { readonly failure: Failure }) & {
   readonly attempts: number;
-  /** Attempts that may have been charged for although nothing came back. */
+  /** Attempts that may have been charged for although no answer came back. */
   readonly unanswered: number;
   readonly seconds: number;
 };
@@ -37,7 +38,8 @@ export interface ChatClientOptions {
 }
 
 export interface ChatClient {
-  readonly ask: (prompt: string) => Promise<Outcome>;
+  /** An attempt that follows one which may have been charged for needs `payAgain` to give true; else it is not made. */
+  readonly ask: (prompt: string, payAgain: () => boolean) => Promise<Outcome>;
 }
 
 const largestBody = 4 * 1024 * 1024;
@@ -68,6 +70,13 @@ export const completionsUrl = (endpoint: string): URL => {
 
 /** An address as messages may show it: its query may hold a key. */
 export const shownAddress = (url: URL): string => `${url.origin}${url.pathname}`;
+
+/** Where a redirect points, which may repeat the query of the question; undefined where that is no web address. */
+const shownLocation = (location: string | null, url: URL): string | undefined => {
+  if (location === null || !URL.canParse(location, url.href)) return undefined;
+  const target = new URL(location, url);
+  return target.origin === "null" ? undefined : shownAddress(target);
+};
 
 const readBody = async (response: Response): Promise<string> => {
   const decoder = new TextDecoder();
@@ -110,12 +119,16 @@ const retried: ReadonlySet<FailureReason> = new Set<FailureReason>([
   "server-error",
 ]);
 
+/** The endpoint may have made, and charged for, an answer that did not arrive or can't be read. */
+const maybeCharged: ReadonlySet<FailureReason> = new Set<FailureReason>(["dropped", "timeout", "no-chat-answer"]);
+
 /** One request and what it came to; a user's abort rejects. */
-const request = async (options: ChatClientOptions, prompt: string): Promise<Attempt> => {
-  const { url, apiKey, body, timeoutMs, signal } = options;
+const request = async (
+  options: ChatClientOptions & { readonly redaction: Redaction },
+  prompt: string,
+): Promise<Attempt> => {
+  const { url, apiKey, body, timeoutMs, signal, redaction } = options;
   const shownUrl = shownAddress(url);
-  const withoutKey = (text: string): string =>
-    apiKey === undefined || apiKey === "" ? text : text.replaceAll(apiKey, "[key]");
   const timeout = AbortSignal.timeout(timeoutMs);
   try {
     const response = await fetch(url, {
@@ -136,8 +149,9 @@ const request = async (options: ChatClientOptions, prompt: string): Promise<Atte
       statusText: response.statusText,
       contentType: response.headers.get("content-type") ?? "",
       retryAfter: response.headers.get("retry-after"),
-      location: response.headers.get("location"),
-      body: withoutKey(await readBody(response)),
+      location: shownLocation(response.headers.get("location"), url),
+      body: await readBody(response),
+      redaction,
     });
   } catch (error) {
     signal.throwIfAborted();
@@ -145,13 +159,14 @@ const request = async (options: ChatClientOptions, prompt: string): Promise<Atte
       return { failure: { reason: "timeout", detail: `${shownUrl} did not answer within ${timeoutMs / 1000} s.` } };
     }
     const { reason, detail } = networkFailure(error, shownUrl);
-    return { failure: { reason, detail: withoutKey(detail) } };
+    return { failure: { reason, detail: redaction.inDetail(detail) } };
   }
 };
 
 /** A client of an OpenAI-compatible endpoint; all its questions wait where the endpoint asks one of them to. */
 export const createChatClient = (options: ChatClientOptions): ChatClient => {
-  const { retries, firstWaitMs, longestWaitMs, signal } = options;
+  const { url, apiKey, retries, firstWaitMs, longestWaitMs, signal } = options;
+  const redaction = createRedaction(url, apiKey);
   let pausedUntil = 0;
 
   const waitBeforeRetry = async (attempts: number, { waitMs, failure }: FailedAttempt): Promise<void> => {
@@ -166,21 +181,31 @@ export const createChatClient = (options: ChatClientOptions): ChatClient => {
     }
   };
 
+  /** Why no other attempt is made, in words for the failure's detail; undefined where one is. */
+  const endOf = (attempts: number, failed: FailedAttempt, payAgain: () => boolean): string | undefined => {
+    const { failure, waitMs = 0 } = failed;
+    if (!retried.has(failure.reason) || attempts > retries) return "";
+    if (waitMs > longestWaitMs) {
+      return ` It asks to wait ${waitMs / 1000} s, longer than ${longestWaitMs / 1000} s.`;
+    }
+    if (maybeCharged.has(failure.reason) && !payAgain()) return " The budget has no room for another attempt.";
+    return undefined;
+  };
+
   return {
-    ask: async (prompt) => {
+    ask: async (prompt, payAgain) => {
       const startedAt = performance.now();
       let unanswered = 0;
       for (let attempts = 1; ; attempts += 1) {
         await waitForPause();
-        const attempt = await request(options, prompt);
+        const attempt = await request({ ...options, redaction }, prompt);
         const seconds = (performance.now() - startedAt) / 1000;
         if ("answer" in attempt) return { answer: attempt.answer, attempts, unanswered, seconds };
-        const { failure, waitMs = 0 } = attempt;
-        if (failure.reason === "timeout" || failure.reason === "dropped") unanswered += 1;
-        const lastDetail =
-          waitMs > longestWaitMs ? ` It asks to wait ${waitMs / 1000} s, longer than ${longestWaitMs / 1000} s.` : "";
-        if (!retried.has(failure.reason) || attempts > retries || lastDetail !== "") {
-          const detail = `${failure.detail}${lastDetail}${attempts > 1 ? ` (${attempts} attempts)` : ""}`;
+        const { failure } = attempt;
+        if (maybeCharged.has(failure.reason)) unanswered += 1;
+        const end = endOf(attempts, attempt, payAgain);
+        if (end !== undefined) {
+          const detail = `${failure.detail}${end}${attempts > 1 ? ` (${attempts} attempts)` : ""}`;
           return { failure: { ...failure, detail }, attempts, unanswered, seconds };
         }
         await waitBeforeRetry(attempts, attempt);

@@ -60,12 +60,18 @@ export interface Cost {
   readonly outputTokens: number;
 }
 
+/** What one judgement may spend. */
+export interface Account {
+  /** Whether a request's worst cost fits beside what was spent and what is under way; it is then set aside. */
+  readonly reserve: () => boolean;
+  /** Turns all that was set aside into what it cost. */
+  readonly settle: (cost: Cost) => void;
+}
+
 /** Holds spending under a budget: a request is sent only where the worst that it may cost still fits. */
 export interface Ledger {
-  /** Whether the worst cost fits beside what was spent and what is under way; it is then set aside. */
-  readonly reserve: (worst: Cost) => boolean;
-  /** Turns what was set aside into what it cost. */
-  readonly settle: (worst: Cost, cost: Cost) => void;
+  /** An account for requests that cost so much at worst, each. */
+  readonly open: (worst: Cost) => Account;
   readonly spent: () => Spending;
 }
 
@@ -74,17 +80,25 @@ export const createLedger = (prices: Prices, budget = Number.POSITIVE_INFINITY):
   let reserved = 0;
   let spent: Cost = { requests: 0, inputTokens: 0, outputTokens: 0 };
   return {
-    reserve: (worst) => {
-      if (priced(spent) + reserved + priced(worst) > budget) return false;
-      reserved += priced(worst);
-      return true;
-    },
-    settle: (worst, cost) => {
-      reserved -= priced(worst);
-      spent = {
-        requests: spent.requests + cost.requests,
-        inputTokens: spent.inputTokens + cost.inputTokens,
-        outputTokens: spent.outputTokens + cost.outputTokens,
+    open: (worst) => {
+      const price = priced(worst);
+      let own = 0;
+      return {
+        reserve: () => {
+          if (priced(spent) + reserved + price > budget) return false;
+          reserved += price;
+          own += price;
+          return true;
+        },
+        settle: (cost) => {
+          reserved -= own;
+          own = 0;
+          spent = {
+            requests: spent.requests + cost.requests,
+            inputTokens: spent.inputTokens + cost.inputTokens,
+            outputTokens: spent.outputTokens + cost.outputTokens,
+          };
+        },
       };
     },
     spent: () => ({ ...spent, money: moneyOf(prices, spent.inputTokens, spent.outputTokens) }),

@@ -14,7 +14,14 @@ import {
 } from "./options.js";
 import { type Judgement, placeKey, planJudgements } from "./plan.js";
 import { type JudgeMode, judgeTemplates } from "./prompts.js";
-import { openReviewFile, readReviews, type Review, type ReviewHeader } from "./review-file.js";
+import {
+  holdReviewFile,
+  openReviewFile,
+  type PresentReviews,
+  readReviews,
+  type Review,
+  type ReviewHeader,
+} from "./review-file.js";
 import { type MadeJudgements, runJudgements } from "./run-judgements.js";
 import { type AnsweredResult, readAnsweredResults } from "./saved-results.js";
 import { type JudgingSummary, summarizeJudging } from "./summary.js";
@@ -81,6 +88,13 @@ const headerOf = (settings: JudgeSettings, results: readonly AnsweredResult[], h
   results: results.map(({ label, hash: answers }) => ({ label, hash: answers })),
 });
 
+const questionsOf = (results: readonly AnsweredResult[]): Judging["questions"] => {
+  const all = results.flatMap(({ questions }) => questions);
+  const referenced = all.filter(({ references }) => references.length > 0);
+  const count = (questions: typeof all): number => new Set(questions.map(({ question }) => question)).size;
+  return { referenced: count(referenced), total: count(all) };
+};
+
 const nothing: MadeJudgements = {
   reviews: new Map(),
   failures: new Map(),
@@ -92,11 +106,13 @@ const makeJudgements = async (options: {
   readonly settings: JudgeSettings;
   readonly url: URL;
   readonly header: ReviewHeader;
-  readonly pending: readonly Judgement[];
+  readonly planned: readonly Judgement[];
   readonly reviewsFile: string;
+  readonly present: PresentReviews;
   readonly hooks: JudgeHooks;
 }): Promise<MadeJudgements> => {
-  const { settings, url, header, pending, reviewsFile, hooks } = options;
+  const { settings, url, header, planned, reviewsFile, present, hooks } = options;
+  const pending = planned.filter((judgement) => !present.reviews.has(placeKey(judgement)));
   if (pending.length === 0) return nothing;
   const apiKey = readApiKey(settings.apiKeyEnv);
   const mostTokens = outputBound(header.request);
@@ -104,7 +120,7 @@ const makeJudgements = async (options: {
   const agreed = (await hooks.confirm?.(estimate)) ?? true;
   if (!agreed) throw new MiloraError("cancelled", `Nothing was asked of the judge: ${estimateText(estimate)}.`);
   const { retries, timeout, firstWait, longestWait } = settings;
-  const file = openReviewFile(reviewsFile, header);
+  const file = openReviewFile(reviewsFile, header, present);
   try {
     return await runJudgements({
       judgements: pending,
@@ -130,29 +146,26 @@ const makeJudgements = async (options: {
   }
 };
 
-/**
- * Has saved answers of MT-Bench judged by a model behind an OpenAI-compatible endpoint. Each review is written as it
- * comes; a call that is repeated asks only for what is missing, and writes its figures beside the reviews.
- * Errors: `input/*`, `data/bad-row` (options, results); `run/not-resumable` (the file holds other reviews); `cancelled`;
- * `judge/unusable` (no judge at this address, or it refuses the key); `judge/unreachable`; `run/disk`.
- */
-export const judge = async (options: JudgeOptionsInput, hooks: JudgeHooks = {}): Promise<Judging> => {
-  const settings = judgeSettings(options);
+/** Judgements of answers, and the file that holds their reviews. */
+interface PlannedJudging {
+  readonly settings: JudgeSettings;
+  readonly url: URL;
+  readonly results: readonly AnsweredResult[];
+  readonly planned: readonly Judgement[];
+  readonly reviewsFile: string;
+}
+
+/** Judges what the file, which is held, doesn't hold yet, and writes the figures of all beside it. */
+const judgePlanned = async (judging: PlannedJudging, hooks: JudgeHooks): Promise<Judging> => {
+  const { settings, url, results, planned, reviewsFile } = judging;
   const { mode, judgeModel, judgements } = settings;
-  const url = completionsUrl(settings.endpoint);
-  const results = await readAnsweredResults(settings.results);
-  const planned = planJudgements(mode, results, judgements);
   const templates = judgeTemplates(mode, Math.max(...planned.map(({ turn }) => turn)));
   const header = headerOf(settings, results, templates.hash);
-  const reviewsFile = resolve(settings.out ?? `${results[0]?.judgings ?? mtBench.name}-${mode}.jsonl`);
-  const before = readReviews(reviewsFile, header);
-  const pending = planned.filter((judgement) => !before.has(placeKey(judgement)));
-  const made = await makeJudgements({ settings, url, header, pending, reviewsFile, hooks });
-  const reviews = new Map([...before, ...made.reviews]);
-  const all = results.flatMap(({ questions }) => questions);
-  const referenced = new Set(all.filter(({ references }) => references.length > 0).map(({ question }) => question));
-  const questions = { referenced: referenced.size, total: new Set(all.map(({ question }) => question)).size };
-  const judging = {
+  const present = readReviews(reviewsFile, header);
+  const made = await makeJudgements({ ...judging, header, present, hooks });
+  const reviews = new Map([...present.reviews, ...made.reviews]);
+  const questions = questionsOf(results);
+  const figures = {
     task: mtBench.name,
     mode,
     judgeModel,
@@ -175,6 +188,27 @@ export const judge = async (options: JudgeOptionsInput, hooks: JudgeHooks = {}):
     spent: made.spent,
     reviewsFile,
   };
-  await writeFileAtomic(`${reviewsFile.replace(/\.jsonl$/i, "")}.json`, `${JSON.stringify(judging, null, 2)}\n`);
-  return { ...judging, reviews: planned.flatMap((place) => reviews.get(placeKey(place)) ?? []) };
+  await writeFileAtomic(`${reviewsFile.replace(/\.jsonl$/i, "")}.json`, `${JSON.stringify(figures, null, 2)}\n`);
+  return { ...figures, reviews: planned.flatMap((place) => reviews.get(placeKey(place)) ?? []) };
+};
+
+/**
+ * Has saved answers of MT-Bench judged by a model behind an OpenAI-compatible endpoint. Each review is written as it
+ * comes; a call that is repeated asks only for what is missing, and writes its figures beside the reviews.
+ * Errors: `input/*`, `data/bad-row` (options, results); `run/exists` (another process judges into the same file);
+ * `run/not-resumable` (the file holds other reviews); `cancelled`; `judge/unusable` (no judge at this address, or it
+ * refuses the key); `judge/unreachable`; `run/disk`.
+ */
+export const judge = async (options: JudgeOptionsInput, hooks: JudgeHooks = {}): Promise<Judging> => {
+  const settings = judgeSettings(options);
+  const url = completionsUrl(settings.endpoint);
+  const results = await readAnsweredResults(settings.results);
+  const planned = planJudgements(settings.mode, results, settings.judgements);
+  const reviewsFile = resolve(settings.out ?? `${results[0]?.judgings ?? mtBench.name}-${settings.mode}.jsonl`);
+  const release = holdReviewFile(reviewsFile);
+  try {
+    return await judgePlanned({ settings, url, results, planned, reviewsFile }, hooks);
+  } finally {
+    release();
+  }
 };

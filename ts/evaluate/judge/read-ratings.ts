@@ -1,15 +1,26 @@
-/** Why a judge's reply gives no ratings. */
-export type ReadingProblem = "empty-reply" | "no-rating" | "one-rating" | "several-ratings" | "out-of-range";
+import { namesAnswers, type RatedAnswer, rateAnswers } from "./rated-answer.js";
+
+/** Why a judge's reply gives no ratings; `unclear-names`: it does not say which rating is whose. */
+export type ReadingProblem =
+  | "empty-reply"
+  | "no-rating"
+  | "one-rating"
+  | "several-ratings"
+  | "unclear-names"
+  | "out-of-range";
 
 /** The ratings of a reply, one for each answer shown; or why it has none. */
 export type RatingReading = { readonly ratings: readonly number[] } | { readonly problem: ReadingProblem };
 
 interface Candidate {
-  /** Which answer it is for, from 0; undefined where the reply doesn't say. */
-  readonly answer?: number | undefined;
   readonly value: number;
   /** What it is out of, where the reply says. */
   readonly outOf: number;
+}
+
+/** A candidate, and which of two answers it is for. */
+interface NamedCandidate extends Candidate {
+  readonly answer: RatedAnswer;
 }
 
 const lowestRating = 1;
@@ -22,7 +33,7 @@ const numberEnds = String.raw`(?![.,]?\d)(?![ \t]*(?:/|out of|-|–|—|to)[ \t]
 const markup = String.raw`[ \t*_"'(]*`;
 const ratingWord = String.raw`(?:rating|score|grade)s?\b${markup}(?:is|of|would be|[:=–-])?${markup}`;
 
-const bracketed = new RegExp(String.raw`\[\[[ \t]*(?:[a-z ]+:[ \t]*)?${number}${scale}[ \t]*\]\]`, "gi");
+const bracketed = new RegExp(String.raw`\[\[[ \t]*(?:[a-z ]+:[ \t]*)?${number}${scale}[ \t]*\]\]`, "dgi");
 const bracketedPair = new RegExp(String.raw`\[\[[ \t]*${number}[ \t]*[,;][ \t]+${number}[ \t]*\]\]`, "g");
 const ratingLine = new RegExp(
   String.raw`^[^\w\n-]*(?:\w+[ \t]+){0,2}${ratingWord}${number}${scale}${numberEnds}`,
@@ -34,13 +45,12 @@ const twoNumbers = new RegExp(String.raw`^[ \t]*${number}[ \t]*[ \t,;][ \t]*${nu
 
 /** The letter is a capital: "the answer a user wants" names none. */
 const answerName =
-  String.raw`(?:\b(?:[Aa]ssistant|[Aa]nswer|[Rr]esponse|[Rr]eply|[Mm]odel)[ \t*_]*([AB12])\b` +
-  String.raw`|\b([AB])(?=[ \t*_]*[:=]))`;
-const answerNames = new RegExp(answerName, "g");
+  String.raw`(?:\b(?:[Aa]ssistant|[Aa]nswer|[Rr]esponse|[Rr]eply|[Mm]odel)[ \t*_]*[AB12]\b` +
+  String.raw`|\b[AB](?=[ \t*_]*[:=]))`;
 const ratedAnswer = new RegExp(
   String.raw`${answerName}(?:'s)?[ \t:=*_()–-]*(?:(?:[Rr]ating|[Ss]core|[Gg]rade|gets|receives|earns|is|of)` +
     String.raw`[ \t:=*_–-]*){0,3}${number}${scale}${numberEnds}`,
-  "g",
+  "dg",
 );
 
 const value = (text = ""): number => Number(text.replace(",", "."));
@@ -52,8 +62,6 @@ const candidate = (text: string | undefined, outOf: string | undefined): Candida
 
 const candidates = (pattern: RegExp, text: string): readonly Candidate[] =>
   [...text.matchAll(pattern)].map(([, found, outOf]) => candidate(found, outOf));
-
-const answerIndex = (name: string): number => (["A", "1"].includes(name.toUpperCase()) ? 0 : 1);
 
 const outside = ({ value: found, outOf }: Candidate): boolean =>
   outOf !== highestRating || found < lowestRating || found > highestRating;
@@ -75,45 +83,53 @@ const singleForms = (reply: string): readonly (readonly Candidate[])[] => [
   candidates(numberAlone, reply.trimEnd().split("\n").at(-1) ?? ""),
 ];
 
-/** Ratings in brackets, each with the answer that was named last before it. */
-const bracketedForAnswers = (reply: string): readonly Candidate[] => {
-  let readTo = 0;
-  return [...reply.matchAll(bracketed)].map((match) => {
-    const before = reply.slice(readTo, match.index);
-    readTo = match.index + match[0].length;
-    const named = [...before.matchAll(answerNames)].at(-1);
-    const name = named?.[1] ?? named?.[2];
-    return { ...candidate(match[1], match[2]), answer: name === undefined ? undefined : answerIndex(name) };
+/** The matches of a pattern, each with the answer that it is for. */
+const candidatesForAnswers = (pattern: RegExp, reply: string): readonly NamedCandidate[] =>
+  rateAnswers(reply, (line) =>
+    [...line.matchAll(pattern)].map((match) => {
+      const [whole, found, outOf] = match;
+      const numberAt = match.indices?.[1]?.[0] ?? match.index;
+      return { ...candidate(found, outOf), start: match.index, numberAt, end: match.index + whole.length };
+    }),
+  );
+
+/** Two numbers in one, the first answer's first; beside names they may stand in any order. */
+const inOrder = (pattern: RegExp, reply: string): readonly NamedCandidate[] =>
+  reply.split("\n").flatMap((line) => {
+    const found = [...line.matchAll(pattern)];
+    const isUnclear = found.length > 0 && namesAnswers(line);
+    return found.flatMap(([, first, second]): readonly NamedCandidate[] => [
+      { ...candidate(first, undefined), answer: isUnclear ? "unclear" : 0 },
+      { ...candidate(second, undefined), answer: isUnclear ? "unclear" : 1 },
+    ]);
   });
-};
 
-const inOrder = (pattern: RegExp, reply: string): readonly Candidate[] =>
-  [...reply.matchAll(pattern)].flatMap(([, first, second]) => [
-    { ...candidate(first, undefined), answer: 0 },
-    { ...candidate(second, undefined), answer: 1 },
-  ]);
-
-const pairForms = (reply: string): readonly (readonly Candidate[])[] => [
+const bracketedPairForms = (reply: string): readonly (readonly NamedCandidate[])[] => [
   inOrder(bracketedPair, reply),
-  bracketedForAnswers(reply),
-  [...reply.matchAll(ratedAnswer)].map(([, name = "", letter = "", found, outOf]) => ({
-    ...candidate(found, outOf),
-    answer: answerIndex(name === "" ? letter : name),
-  })),
+  candidatesForAnswers(bracketed, reply),
+];
+
+const pairForms = (reply: string): readonly (readonly NamedCandidate[])[] => [
+  ...bracketedPairForms(reply),
+  candidatesForAnswers(ratedAnswer, reply),
   inOrder(twoNumbers, reply),
 ];
 
-const readPair = (found: readonly Candidate[]): RatingReading => {
+/** Two ratings stand in the order of the answers only where neither has a name. */
+const placed = (found: readonly NamedCandidate[]): readonly NamedCandidate[] =>
+  found.length === 2 && found.every(({ answer }) => answer === undefined)
+    ? found.map((one, position) => ({ ...one, answer: position === 0 ? 0 : 1 }))
+    : found;
+
+const readPair = (found: readonly NamedCandidate[]): RatingReading => {
   if (found.length === 0) return { problem: "no-rating" };
-  // Two ratings without names stand in the order of the answers.
-  const placed =
-    found.length === 2 ? found.map((one, position) => ({ ...one, answer: one.answer ?? position })) : found;
-  if (placed.some(({ answer }) => answer === undefined)) {
-    return { problem: found.length === 1 ? "one-rating" : "several-ratings" };
-  }
+  if (found.length === 1) return { problem: "one-rating" };
+  const all = placed(found);
+  if (all.every(({ answer }) => answer === undefined)) return { problem: "several-ratings" };
+  if (all.some(({ answer }) => answer === undefined || answer === "unclear")) return { problem: "unclear-names" };
   const ratings: number[] = [];
   for (const answer of [0, 1]) {
-    const own = placed.filter((one) => one.answer === answer);
+    const own = all.filter((one) => one.answer === answer);
     if (own.length === 0) return { problem: "one-rating" };
     const reading = agreed(own);
     if ("problem" in reading) return reading;
@@ -125,14 +141,22 @@ const readPair = (found: readonly Candidate[]): RatingReading => {
 /** What a reasoning model wrote to itself is no verdict. */
 const withoutThoughts = (reply: string): string => reply.replaceAll(/<think>[\s\S]*?(?:<\/think>|$)/gi, "");
 
+const firstForm = <Found>(forms: readonly (readonly Found[])[]): readonly Found[] =>
+  forms.find((form) => form.length > 0) ?? [];
+
 /**
  * Reads a judge's ratings, from 1 to 10: `[[7]]`, `Rating: 7.5/10`, `Assistant A: [[8]]`, a line `8 5`. Different
- * ratings for the same answer, one on another scale or outside 1 to 10, or one where two are due are no ratings.
+ * ratings for the same answer, one on another scale or outside 1 to 10, or one where two are due are no ratings; nor
+ * are two that may be swapped.
  */
 export const readRatings = (reply: string, answers: 1 | 2): RatingReading => {
   const verdict = withoutThoughts(reply);
   if (verdict.trim() === "") return { problem: "empty-reply" };
-  const forms = answers === 1 ? singleForms(verdict) : pairForms(verdict);
-  const found = forms.find((form) => form.length > 0) ?? [];
-  return answers === 1 ? agreed(found) : readPair(found);
+  return answers === 1 ? agreed(firstForm(singleForms(verdict))) : readPair(firstForm(pairForms(verdict)));
+};
+
+/** The ratings of a reply that was cut off: in double brackets only, as `Rating: 1` may be the beginning of a 10. */
+export const readCutOffRatings = (reply: string, answers: 1 | 2): RatingReading => {
+  const verdict = withoutThoughts(reply);
+  return answers === 1 ? agreed(candidates(bracketed, verdict)) : readPair(firstForm(bracketedPairForms(verdict)));
 };

@@ -1,8 +1,11 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { z } from "zod";
 import { MiloraError } from "../../errors.js";
+import { makeFolder } from "../../runs/disk.js";
 import { systemErrorCode } from "../../util/files.js";
+import { tryLock } from "../../util/lock-file.js";
 import { canonicalJson } from "../../util/records.js";
 import type { Failure } from "./chat-answer.js";
 import { type JudgementPlace, placeKey } from "./plan.js";
@@ -50,6 +53,14 @@ export interface FailedJudgement extends JudgementPlace {
   readonly failure: Failure;
 }
 
+/** What a file of reviews holds already. */
+export interface PresentReviews {
+  /** By their place. */
+  readonly reviews: ReadonlyMap<string, Review>;
+  /** Bytes of whole lines; 0 where the file has yet to begin. */
+  readonly keepBytes: number;
+}
+
 /** A file of reviews, open for more. */
 export interface ReviewFile {
   readonly review: (review: Review) => void;
@@ -64,7 +75,7 @@ const notResumable = (file: string, message: string, found?: string): MiloraErro
     hint: "Name another file with --out; this one is untouched.",
   });
 
-const readLines = (file: string): { readonly lines: readonly string[]; readonly keepBytes: number } | undefined => {
+const readLines = (file: string): { readonly lines: readonly string[]; readonly keepBytes: number } => {
   try {
     const text = readFileSync(file, "utf8");
     // A killed run may have left half a line.
@@ -73,7 +84,7 @@ const readLines = (file: string): { readonly lines: readonly string[]; readonly 
     return { lines: whole.split("\n").slice(0, -1), keepBytes: Buffer.byteLength(whole) };
   } catch (error) {
     if (MiloraError.isInstance(error)) throw error;
-    if (systemErrorCode(error) === "ENOENT") return undefined;
+    if (systemErrorCode(error) === "ENOENT") return { lines: [], keepBytes: 0 };
     throw notResumable(file, `can't be read as a file of reviews: ${systemErrorCode(error) ?? String(error)}.`);
   }
 };
@@ -103,12 +114,13 @@ const checkHeader = (file: string, found: unknown, wanted: ReviewHeader): void =
 };
 
 /**
- * The reviews that a file holds already, by their place; none where there is no file.
+ * What a file of reviews holds already; nothing where there is no file.
  * Errors: `run/not-resumable` for another judging's file; `data/bad-row`.
  */
-export const readReviews = (file: string, header: ReviewHeader): ReadonlyMap<string, Review> => {
-  const [first, ...lines] = readLines(file)?.lines ?? [];
-  if (first === undefined) return new Map();
+export const readReviews = (file: string, header: ReviewHeader): PresentReviews => {
+  const { lines: all, keepBytes } = readLines(file);
+  const [first, ...lines] = all;
+  if (first === undefined) return { reviews: new Map(), keepBytes };
   checkHeader(file, parseLine(file, first, 1), header);
   const reviews = lines.flatMap((text, index): readonly Review[] => {
     const parsed = reviewSchema.safeParse(parseLine(file, text, index + 2));
@@ -116,7 +128,7 @@ export const readReviews = (file: string, header: ReviewHeader): ReadonlyMap<str
     const { type: _type, ...review } = parsed.data;
     return [review];
   });
-  return new Map(reviews.map((review) => [placeKey(review), review]));
+  return { reviews: new Map(reviews.map((review) => [placeKey(review), review])), keepBytes };
 };
 
 const onDisk = <Value>(file: string, work: () => Value): Value => {
@@ -133,20 +145,44 @@ const onDisk = <Value>(file: string, work: () => Value): Value => {
   }
 };
 
-/** Opens a file of reviews, new or checked by `readReviews`; each review is on disk when its call returns. */
-export const openReviewFile = (file: string, header: ReviewHeader): ReviewFile => {
-  const present = readLines(file);
-  const handle = onDisk(file, () => {
-    mkdirSync(dirname(file), { recursive: true });
-    if (present !== undefined) truncateSync(file, present.keepBytes);
-    return openSync(file, "a");
+/**
+ * Holds a file of reviews for this process until the function that it returns is called: of two that write to it, each
+ * would cut off what the other bought. Its folder is made. Errors: `run/exists` where it is held; `run/disk`.
+ */
+export const holdReviewFile = (file: string): (() => void) => {
+  const lock = `${file}.lock`;
+  const attempt = onDisk(file, () => {
+    makeFolder(dirname(file));
+    return tryLock(lock);
   });
+  if (attempt.release !== undefined) return attempt.release;
+  const { holder } = attempt;
+  const who = holder === undefined ? "another process" : `process ${holder.pid} on ${holder.host}`;
+  throw new MiloraError("run/exists", `The judging in ${file} is in progress: ${who} holds it.`, {
+    file: lock,
+    found: who,
+    hint:
+      holder === undefined || holder.host === hostname()
+        ? "Wait for it, stop it, or name another file with --out."
+        : "Where that machine is gone, try again in a minute.",
+  });
+};
+
+/** Opens a file of reviews that is held, for more than `readReviews` found; a review is on disk when its call returns. */
+export const openReviewFile = (file: string, header: ReviewHeader, { keepBytes }: PresentReviews): ReviewFile => {
+  const handle = onDisk(file, () => openSync(file, "a"));
+  let wholeBytes = keepBytes;
   const write = (value: object): void =>
     onDisk(file, () => {
-      writeSync(handle, `${JSON.stringify({ time: new Date().toISOString(), ...value })}\n`);
+      const line = `${JSON.stringify({ time: new Date().toISOString(), ...value })}\n`;
+      // What a killed run, or a write that failed, left of a line would spoil this one.
+      ftruncateSync(handle, wholeBytes);
+      // Unlike writeSync it goes on where the system took a part of the line only.
+      writeFileSync(handle, line);
       fsyncSync(handle);
+      wholeBytes += Buffer.byteLength(line);
     });
-  if (present === undefined || present.lines.length === 0) write({ type: "judging", ...header });
+  if (keepBytes === 0) write({ type: "judging", ...header });
   return {
     review: (review) => write({ type: "review", ...review }),
     failed: (failed) => write({ type: "failure", ...failed }),

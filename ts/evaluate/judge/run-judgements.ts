@@ -28,8 +28,6 @@ export interface MadeJudgements {
 
 /** Faults of the address or the key: every other request would come to the same. */
 const hopeless: ReadonlySet<FailureReason> = new Set<FailureReason>(["refused", "not-found"]);
-/** Before the first good answer these too tell of a wrong address. */
-const hopelessAtFirst: ReadonlySet<FailureReason> = new Set<FailureReason>(["no-chat-answer", "no-connection"]);
 /** So many failures and not one answer: the endpoint does not work. */
 const failuresWithoutAnswer = 8;
 
@@ -43,7 +41,7 @@ const faultOf = (answered: number, failed: number, { failure }: FailedJudgement)
       hint: "Check the endpoint's address (it usually ends in /v1), the judge's name and the key.",
     });
   }
-  if (answered > 0 || !(hopelessAtFirst.has(reason) || failed >= failuresWithoutAnswer)) return undefined;
+  if (answered > 0 || (reason !== "no-connection" && failed < failuresWithoutAnswer)) return undefined;
   const count = failed === 1 ? "" : `None of ${failed} judgements could be made. The last: `;
   return new MiloraError("judge/unreachable", `${count}${detail}`, { path: "endpoint", found: reason });
 };
@@ -89,9 +87,10 @@ const createWork = (options: RunJudgementsOptions, signal: AbortSignal) => {
   };
   const judgeOne = async (judgement: Judgement): Promise<void> => {
     const worst = { requests: 1, inputTokens: estimatedTokens(judgement.prompt), outputTokens: mostTokens };
-    if (ledger.reserve(worst)) {
-      const outcome = await client.ask(judgement.prompt);
-      ledger.settle(worst, costOf(worst, outcome));
+    const account = ledger.open(worst);
+    if (account.reserve()) {
+      const outcome = await client.ask(judgement.prompt, account.reserve);
+      account.settle(costOf(worst, outcome));
       keep(judgement, outcome);
     } else {
       const place = placeOf(judgement);

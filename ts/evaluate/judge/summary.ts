@@ -1,6 +1,6 @@
 import type { FailureReason } from "./chat-answer.js";
 import { type JudgementPlace, pairsOf, placeKey } from "./plan.js";
-import { type ReadingProblem, readRatings } from "./read-ratings.js";
+import { readCutOffRatings, readRatings, type ReadingProblem } from "./read-ratings.js";
 import type { FailedJudgement, Review } from "./review-file.js";
 
 /** Why a judgement has no ratings. */
@@ -84,9 +84,10 @@ const grouped = <Item>(
 
 /** The ratings of a review, read anew: a better reader needs no new review. */
 const readReview = ({ reply, finish, shown }: Review): Pick<Entry, "ratings" | "reason"> => {
-  const reading = readRatings(reply, shown.length === 1 ? 1 : 2);
+  const cutOff = finish === "length";
+  const reading = (cutOff ? readCutOffRatings : readRatings)(reply, shown.length === 1 ? 1 : 2);
   if ("ratings" in reading) return { ratings: reading.ratings, reason: undefined };
-  return { ratings: undefined, reason: finish === "length" ? "cut-off" : reading.problem };
+  return { ratings: undefined, reason: cutOff ? "cut-off" : reading.problem };
 };
 
 const breakdown = <Figures>(

@@ -5,7 +5,14 @@ import { type CostEstimate, estimatedTokens, estimateText } from "../../../../ts
 import { judge } from "../../../../ts/evaluate/judge/judge.js";
 import type { JudgeOptionsInput } from "../../../../ts/evaluate/judge/options.js";
 import { answeredResult, twoQuestions, writeResults } from "../../../support/answered-results.js";
-import { type JudgeReaction, type JudgeRequest, judgeServer, silence } from "../../../support/judge-server.js";
+import {
+  completion,
+  drop,
+  type JudgeReaction,
+  type JudgeRequest,
+  judgeServer,
+  silence,
+} from "../../../support/judge-server.js";
 import { temporaryFolder } from "../../../support/temporary-folder.js";
 import { rejectionOf } from "../../../support/thrown.js";
 
@@ -82,6 +89,37 @@ test("requests that ran into a timeout count as spent", async () => {
   expect(spent.outputTokens).toBe(3 * 10 + 1024);
 });
 
+test.each<readonly [string, JudgeReaction, string]>([
+  ["ran into a timeout", silence, "timeout"],
+  ["lost its connection", drop, "dropped"],
+])("a request that %s is not sent again where the budget has no room for both", async (_name, fault, reason) => {
+  // Tokens at a price of 1 each: a request costs at most some 300 + 1024, and may have been charged for in vain.
+  const prices = { priceIn: 1e6, priceOut: 1e6, budget: 2000 };
+  const changes = { ...prices, retries: 5, firstWait: 0.001, timeout: 0.2, concurrency: 1 };
+  const { options, server } = await set(() => fault, changes);
+  const { missing, spent, reviewsFile } = await judge(options);
+  expect(server.requests).toHaveLength(1);
+  expect(missing.reasons).toEqual({ [reason]: 1, "over-budget": 3 });
+  expect(spent.money).toBeLessThanOrEqual(2000);
+  expect(await readFile(reviewsFile, "utf8")).toContain("The budget has no room for another attempt.");
+});
+
+test("what a retry did not need of the budget is there for others", async () => {
+  // Room for two requests at worst. The first is lost; each answer costs 110, so that the others fit after it.
+  const changes = { priceIn: 1e6, priceOut: 1e6, budget: 3100, retries: 1, firstWait: 0.001, concurrency: 1 };
+  const { options, server } = await set(({ before }) => (before === 0 ? drop : "[[7]]"), changes);
+  const { missing, spent } = await judge(options);
+  expect(server.requests).toHaveLength(5);
+  expect(missing.judgements).toBe(0);
+  expect(spent.money).toBe(4 * 110 + estimatedTokens(server.requests[0]?.prompt ?? "") + 1024);
+});
+
+test("an answer that can't be read counts as spent", async () => {
+  const torn = { status: 200, body: completion("[[9]]").slice(0, 80) };
+  const { options } = await set(({ before }) => (before === 1 ? torn : "[[7]]"), { concurrency: 1 });
+  expect((await judge(options)).spent.outputTokens).toBe(3 * 10 + 1024);
+});
+
 test("the key comes from the environment, and stands in no file, message or record", async () => {
   const key = "sk-zorb-0123456789";
   vi.stubEnv("ZORB_KEY", ` ${key}\n`);
@@ -98,6 +136,29 @@ test("the key comes from the environment, and stands in no file, message or reco
   const refusing = await set(() => ({ status: 401, body: `no such key: ${key}` }), { apiKeyEnv: "ZORB_KEY" });
   const error = await rejectionOf(judge(refusing.options), "judge/unusable");
   expect(error.message).toContain("no such key: [key]");
+});
+
+test.each(["1", "10", "token", "completion", "7"])("a key that is %j spoils no answer", async (key) => {
+  vi.stubEnv("ZORB_KEY", key);
+  const { options } = await set(() => "A token of 7 for completion: [[10]]", {
+    apiKeyEnv: "ZORB_KEY",
+    concurrency: 1,
+  });
+  const { methods, spent, answeredBy } = await judge(options);
+  expect(methods?.[0]?.overall).toMatchObject({ mean: 10, missing: 0 });
+  expect(spent).toMatchObject({ inputTokens: 400, outputTokens: 40 });
+  expect(answeredBy).toEqual(["judge-2026"]);
+});
+
+test("keys in the address's query are blotted out of failures, as addresses and JSON write them too", async () => {
+  const key = 'zorb/"secret"';
+  const body = JSON.stringify({ error: `none at ?key=${encodeURIComponent(key)}, ${key}: abc, abcd`, code: 1 });
+  const { options } = await set(({ before }) => (before === 0 ? "[[7]]" : { status: 400, body }));
+  const endpoint = `${options.endpoint}/chat/completions?key=${encodeURIComponent(key)}&short=abc`;
+  const { reviewsFile } = await judge({ ...options, endpoint });
+  const text = await readFile(reviewsFile, "utf8");
+  expect(text).toContain(JSON.stringify('"{"error":"none at ?key=[key], [key]: [key], abcd","code":1}"').slice(1, -1));
+  expect(text).not.toContain("secret");
 });
 
 test.each([

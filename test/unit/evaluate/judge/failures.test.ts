@@ -54,6 +54,7 @@ test.each<readonly [string, JudgeReaction, string, number]>([
   ["nothing", "", "empty-reply", 1],
   ["null", { status: 200, body: completion(null) }, "empty-reply", 1],
   ["an answer that was cut off", { status: 200, body: completion("Well, to begin", "length") }, "cut-off", 1],
+  ["a rating that was cut off", { status: 200, body: completion("Rating: 1", "length") }, "cut-off", 1],
   ["a rating out of range", "[[0]]", "out-of-range", 1],
 ])("%s is missing, never 0", async (_name, bad, reason, attempts) => {
   const { server, run } = await set(goodAndBad(bad), { timeout: 0.2 });
@@ -145,6 +146,28 @@ test.each<readonly [string, JudgeReaction, string]>([
   expect(error.message).toContain(told);
   expect(error.message).toContain(`${server.endpoint}/chat/completions`);
   expect(server.requests).toHaveLength(1);
+});
+
+test.each([
+  [
+    "https://zorb.example/v1/chat/completions?key=sk-zorb-secret",
+    " It points to https://zorb.example/v1/chat/completions.",
+  ],
+  ["https://me:sk-zorb-secret@zorb.example/login#sk-zorb-secret", " It points to https://zorb.example/login."],
+  ["/login?next=sk-zorb-secret", "/login."],
+  ["http://[sk-zorb-secret", ": an empty body."],
+  ["mailto:sk-zorb-secret", ": an empty body."],
+])("a redirect to %s is told without what may be a key", async (location, ending) => {
+  const { run, server } = await set(
+    ({ before }) => (before === 0 ? "[[8]]" : { status: 307, headers: { location } }),
+    {
+      concurrency: 1,
+    },
+  );
+  const error = await rejectionOf(run(), "judge/unusable");
+  expect(error.message.endsWith(ending)).toBe(true);
+  expect(error.message).not.toContain("sk-zorb-secret");
+  expect(server.requests).toHaveLength(2);
 });
 
 test("a key that is refused later ends the judging, and what was judged is kept", async () => {

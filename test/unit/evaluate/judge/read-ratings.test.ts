@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { readRatings } from "../../../../ts/evaluate/judge/read-ratings.js";
+import { readCutOffRatings, readRatings } from "../../../../ts/evaluate/judge/read-ratings.js";
 
 describe("one rating", () => {
   test.each<readonly [string, number]>([
@@ -63,6 +63,20 @@ describe("two ratings", () => {
     ["Rating for Assistant A: 7\nRating for Assistant B: 9", [7, 9]],
     ["8 5\nThe first is more complete.", [8, 5]],
     ["Assistant A: [[8]]\nAssistant B: [[5]]\nTo sum up: Assistant A [[8]], Assistant B [[5]]", [8, 5]],
+    ["Assistant B is better than Assistant A. B gets [[9]] and A gets [[4]].", [4, 9]],
+    ["Assistant B beats Assistant A.\n[[4]] for A, [[9]] for B", [4, 9]],
+    ["[[9]] for B, which is better than A; [[4]] for Assistant A", [4, 9]],
+    ["[[9]] (Assistant B), [[4]] (Assistant A)", [4, 9]],
+    ["Assistant A: [[4]] (B is clearer)\nAssistant B: [[9]] (A is wrong)", [4, 9]],
+    ["I give B a score of [[9]], while A's answer deserves a [[4]].", [4, 9]],
+    ["Assistant B: right, and short. [[9]]\nAssistant A: wrong. [[4]]", [4, 9]],
+    ["assistant b: [[9]]\nassistant a: [[4]]", [4, 9]],
+    ["[[B: 9]] [[A: 4]]", [4, 9]],
+    ["### Assistant B\nRight.\nRating: [[9]]\n\n### Assistant A\nWrong.\nRating: [[4]]", [4, 9]],
+    ['`Assistant B` → [[9]]\n"Assistant A"\'s last reply: [[4]]', [4, 9]],
+    ["| Assistant B | [[9]] |\n| Assistant A | [[4]] |", [4, 9]],
+    ["The first thing to say: Assistant A is weaker than Assistant B.\n[[8]]\n[[5]]", [8, 5]],
+    ["The first thing to say: Assistant B is weaker than Assistant A.\n[[8]]\n[[5]]", [8, 5]],
   ])("%j", (reply, ratings) => {
     expect(readRatings(reply, 2)).toEqual({ ratings });
   });
@@ -77,19 +91,56 @@ describe("two ratings", () => {
     ["Assistant A: [[8]]\nAssistant B: [[11]]", "out-of-range"],
     ["Assistant A: [[8]]\nAssistant B: [[5]]\nAssistant A: [[3]]", "several-ratings"],
     ["[[8]] [[5]] [[3]]", "several-ratings"],
+    ["Assistant B is better than Assistant A: [[9]]\n[[4]]", "unclear-names"],
+    ["Assistant A is better than Assistant B: [[9]]\n[[4]]", "unclear-names"],
+    ["Assistant B isn't [[4]]\nAssistant A is [[4]]", "unclear-names"],
+    ["A loses to B: [[4]], B beats A: [[9]]", "unclear-names"],
+    ["Better than Assistant A: [[9]]\nWorse than Assistant B: [[4]]", "unclear-names"],
+    ["Assistant B: [[9]]\nThe other one: [[4]]", "unclear-names"],
+    ["Assistant B: [[9]]\n[[4]]", "unclear-names"],
+    ["[[9]]\nAssistant A: [[4]]", "unclear-names"],
+    ["The second: [[9]]\nThe first: [[4]]", "unclear-names"],
+    ["Assistant B, then Assistant A: [[9, 4]]", "unclear-names"],
+    ["Assistant A is weaker than Assistant B: 9/10\nAssistant B is stronger than Assistant A: 4/10", "unclear-names"],
   ])("%j is %s", (reply, problem) => {
     expect(readRatings(reply, 2)).toEqual({ problem });
   });
 });
 
-test("a long reply without a rating is read in no time", () => {
+describe("a reply that was cut off is read in brackets only", () => {
+  test.each<readonly [string, 1 | 2, readonly number[]]>([
+    ["Rating: [[7]]\nTo go on, the", 1, [7]],
+    ["Assistant A: [[8]]\nAssistant B: [[10]]\nThe", 2, [8, 10]],
+    ["[[8, 5]] and", 2, [8, 5]],
+  ])("%j", (reply, answers, ratings) => {
+    expect(readCutOffRatings(reply, answers)).toEqual({ ratings });
+  });
+
+  test.each<readonly [string, 1 | 2]>([
+    ["Rating: 1", 1],
+    ["7/1", 1],
+    ["Rating: [[1", 1],
+    ["", 1],
+    ["Assistant A: 8/10\nAssistant B: 1", 2],
+    ["8 1", 2],
+    ["Assistant A: [[8]]\nAssistant B: [[1", 2],
+  ])("%j has none", (reply, answers) => {
+    expect(readCutOffRatings(reply, answers)).toHaveProperty("problem");
+  });
+});
+
+test("a long reply is read in no time", () => {
   const started = performance.now();
   for (const text of [
     "rating ".repeat(20_000),
     "assistant A is ".repeat(10_000),
     "[[".repeat(50_000),
     "1".repeat(100_000),
+    `Assistant A scores ${"scores ratings ".repeat(10_000)}x [[7]]`,
+    `${"a".repeat(100_000)}, [[7]]`,
+    "[[8, 5]] A ".repeat(10_000),
+    "[[8]] for A ".repeat(10_000),
   ])
-    for (const answers of [1, 2] as const) expect(readRatings(text, answers)).toHaveProperty("problem");
+    for (const answers of [1, 2] as const) expect(() => readRatings(text, answers)).not.toThrow();
   expect(performance.now() - started).toBeLessThan(2000);
 });

@@ -1,6 +1,6 @@
-import { appendFile, readFile, truncate, writeFile } from "node:fs/promises";
+import { appendFile, readdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { judge } from "../../../../ts/evaluate/judge/judge.js";
 import type { JudgeOptionsInput } from "../../../../ts/evaluate/judge/options.js";
 import { answeredResult, writeResults } from "../../../support/answered-results.js";
@@ -65,6 +65,38 @@ test("an abort keeps what was judged, ends the request under way, and the same c
   const judging = await judge(options);
   expect(server.requests).toHaveLength(5);
   expect(judging.methods?.[0]?.overall).toEqual({ mean: 7, scored: 4, unscored: 0, missing: 0 });
+});
+
+test("two can't judge into the same file at once; the second sends nothing", async () => {
+  const controller = new AbortController();
+  const { options, server, out, folder } = await set(({ before }) => {
+    return before === 0 ? silence : "[[7]]";
+  });
+  const first = rejectionOf(judge(options, { signal: controller.signal }), "cancelled");
+  await vi.waitFor(() => expect(server.requests).toHaveLength(1));
+  const error = await rejectionOf(judge(options), "run/exists");
+  expect(error.message).toContain(`process ${process.pid} `);
+  expect(error.hint).toContain("--out");
+  expect(server.requests).toHaveLength(1);
+  controller.abort();
+  await first;
+  expect(await readdir(folder)).toEqual(["reviews.jsonl", "tuned.json"]);
+  expect((await judge(options)).methods?.[0]?.overall.scored).toBe(4);
+  expect(await readdir(folder)).toEqual(["reviews.json", "reviews.jsonl", "tuned.json"]);
+  expect((await readFile(out, "utf8")).trimEnd().split("\n")).toHaveLength(5);
+});
+
+test("a file is held while its cost is asked about, and free after a no or an error", async () => {
+  const { options, folder } = await set(() => "[[7]]");
+  const confirm = async (): Promise<boolean> => {
+    await rejectionOf(judge(options), "run/exists");
+    return false;
+  };
+  await rejectionOf(judge(options, { confirm }), "cancelled");
+  expect(await readdir(folder)).toEqual(["tuned.json"]);
+  await judge(options);
+  await rejectionOf(judge({ ...options, judgeModel: "other" }), "run/not-resumable");
+  expect((await judge(options)).spent.requests).toBe(0);
 });
 
 test("half a line of a killed run is cut off, and its judgement made again", async () => {
