@@ -1,6 +1,6 @@
 /**
  * Rows a second of milora's log-likelihood against lm-evaluation-harness' own model `hf`: the same ARC-e rows, base
- * model, dtype and batch, in one process, in turns.
+ * model, dtype and batch, in one process, in turns, each side with the model as its users open it.
  *
  * `tsx scripts/loglik-speed.ts [--data ../shared/data] [--rows 600] [--dtype float32] [--batch 64] [--chunk 200]`
  */

@@ -14,6 +14,11 @@ from milora.models import causal_model
 _longest_eager = 1024
 
 
+def longest_eager() -> int:
+    """Tokens of a row up to which eager attention is not the slower one."""
+    return _longest_eager
+
+
 @contextlib.contextmanager
 def long_attention(model: nn.Module, tokens: int) -> Iterator[None]:
     """Inside, a model with eager attention has SDPA where ``tokens``, a row's prompt and answer, are many.

@@ -1,7 +1,9 @@
 """The log-likelihood of given continuations after their prompt, each prompt computed once for all of its choices.
 
+One pass computes prompts and choices together where the model allows it; else choices follow on the prompts' KV cache.
+
 Shapes: B prompts, T tokens of the longest prompt, C choices of all prompts, L choices of more than one token, A input
-tokens of the longest of them, N predicted tokens behind the first ones, V vocabulary.
+tokens of the longest of them, N predicted tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import contextlib
 import copy
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,7 @@ from torch.nn import functional
 from milora.data import Prompt, TextEncoder, TokenRow, fit_row
 from milora.engine.adapters import ActiveModel
 from milora.engine.attention import long_attention
+from milora.engine.choice_rows import Question, choice_rows, longest_row
 from milora.engine.dora import cached_dora
 from milora.engine.packing import packed
 from milora.errors import MiloraError
@@ -50,15 +53,6 @@ class ChoiceScore:
     truncated: bool = False
 
 
-@dataclass(frozen=True)
-class _Question:
-    """A row's token ids; ``truncated``: the prompt was cut at its start."""
-
-    prompt_ids: tuple[int, ...]
-    choices: tuple[tuple[int, ...], ...]
-    truncated: bool
-
-
 @torch.no_grad()
 def score_choices(
     active: ActiveModel,
@@ -75,7 +69,8 @@ def score_choices(
         active: The model.
         encoder: Its tokenizer.
         rows: What to score.
-        micro_batch: Rows that go through the model at once: prompts first, then choices behind them.
+        micro_batch: Rows that go through the model at once: prompts with all of their choices, or prompts first, then
+            choices behind them.
         max_length: A prompt is cut at its start until its longest choice fits in; None: the model has no limit.
         on_step: Told the choices scored and their number.
 
@@ -84,16 +79,17 @@ def score_choices(
             ``training/non-finite``.
     """
     questions = _questions(encoder, rows, max_length)
-    order = sorted(range(len(questions)), key=lambda index: len(questions[index].prompt_ids))
     total = sum(len(question.choices) for question in questions)
     scores: dict[int, list[ChoiceScore]] = {}
     with cached_dora(active.model):
-        for cut in packed([len(questions[index].prompt_ids) for index in order], micro_batch):
+        for chunk, in_one_pass in _batches(questions, longest_row(active.model), micro_batch):
             on_step(sum(map(len, scores.values())), total)
-            chunk = [order[place] for place in cut]
             asked = [questions[index] for index in chunk]
-            with long_attention(active.model, len(asked[-1].prompt_ids)):
-                values = iter(_choice_sums(active, asked, encoder.pad_id, micro_batch))
+            if in_one_pass:
+                values = iter(_sums_in_one_pass(active, asked, encoder.pad_id))
+            else:
+                with long_attention(active.model, len(asked[-1].prompt_ids)):
+                    values = iter(_sums_behind_prompts(active, asked, encoder.pad_id, micro_batch))
             for index in chunk:
                 question = questions[index]
                 scores[index] = [ChoiceScore(next(values), len(ids), question.truncated) for ids in question.choices]
@@ -104,10 +100,10 @@ def score_choices(
     return [scores[index] for index in range(len(rows))]
 
 
-def _questions(encoder: TextEncoder, rows: Sequence[ScoringRow], max_length: int | None) -> list[_Question]:
+def _questions(encoder: TextEncoder, rows: Sequence[ScoringRow], max_length: int | None) -> list[Question]:
     prompts = encoder.prompt_ids([row.prompt for row in rows])
     choices = iter(encoder.continuation_ids([choice for row in rows for choice in row.choices]))
-    questions: list[_Question] = []
+    questions: list[Question] = []
     for index, (row, prompt_ids) in enumerate(zip(rows, prompts, strict=True)):
         ids = [tuple(next(choices)) for _ in row.choices]
         fitted: list[TokenRow] = []
@@ -120,12 +116,45 @@ def _questions(encoder: TextEncoder, rows: Sequence[ScoringRow], max_length: int
                 raise MiloraError("input/invalid-spec", f"The choice at {path} is {fault}.", path=path)
         # Cut for the longest choice, so that all choices are compared after the same prompt.
         prompt = min((row.prompt_ids for row in fitted), key=len)
-        questions.append(_Question(prompt, tuple(ids), truncated=any(row.truncated for row in fitted)))
+        questions.append(Question(prompt, tuple(ids), truncated=any(row.truncated for row in fitted)))
     return questions
 
 
-def _choice_sums(active: ActiveModel, questions: Sequence[_Question], pad_id: int, micro_batch: int) -> list[float]:
-    """The log-likelihoods of all choices, prompt by prompt."""
+def _batches(questions: Sequence[Question], longest: int, micro_batch: int) -> Iterator[tuple[list[int], bool]]:
+    """Indices of questions of similar length, and whether one pass computes them: rows of up to ``longest`` tokens."""
+    for in_one_pass in (True, False):
+        lengths = {
+            index: question.row_tokens if in_one_pass else len(question.prompt_ids)
+            for index, question in enumerate(questions)
+            if (question.row_tokens <= longest) == in_one_pass
+        }
+        order = sorted(lengths, key=lengths.__getitem__)
+        for cut in packed([lengths[index] for index in order], micro_batch):
+            yield [order[place] for place in cut], in_one_pass
+
+
+def _sums_in_one_pass(active: ActiveModel, questions: Sequence[Question], pad_id: int) -> list[float]:
+    """The log-likelihoods of all choices, question by question, from rows that hold a prompt and its choices."""
+    device = next(active.model.parameters()).device
+    rows = choice_rows(questions, pad_id, device, causal_model(active.model).dtype)
+    with _prompt_at(active, rows.is_prompt):
+        logits_NV, _ = logits_at(
+            active.model,
+            rows.predicting,
+            input_ids=rows.ids,
+            attention_mask=rows.mask,
+            position_ids=rows.positions,
+            use_cache=False,
+        )
+    found = functional.log_softmax(logits_NV, dim=-1)[rows.sources, rows.targets].cpu().double()
+    num_choices = sum(len(question.choices) for question in questions)
+    return torch.zeros(num_choices, dtype=torch.float64).index_add_(0, rows.owners, found).tolist()
+
+
+def _sums_behind_prompts(
+    active: ActiveModel, questions: Sequence[Question], pad_id: int, micro_batch: int
+) -> list[float]:
+    """As :func:`_sums_in_one_pass`, the prompts first, then the choices behind their KV cache."""
     device = next(active.model.parameters()).device
     prompts = _padded([question.prompt_ids for question in questions], pad_id, device, left=True)
     choices = [ids for question in questions for ids in question.choices]
@@ -178,9 +207,13 @@ def _prompt_logits(active: ActiveModel, prompts: _Padded) -> tuple[Tensor, Any]:
     last_B = torch.arange(rows, device=prompts.ids.device) * width + width - 1
     inputs = {"input_ids": prompts.ids, "attention_mask": prompts.mask}
     positions_BT = prompts.mask.cumsum(dim=1) - 1
-    context = active.context
-    with context.prompt(prompts.mask != 0) if context is not None else contextlib.nullcontext():
+    with _prompt_at(active, prompts.mask != 0):
         return logits_at(active.model, last_B, **inputs, **_positions(active.model, positions_BT), use_cache=True)
+
+
+def _prompt_at(active: ActiveModel, is_prompt: Tensor) -> contextlib.AbstractContextManager[None]:
+    """Tells the active adapter, if it asks, where the prompt is."""
+    return contextlib.nullcontext() if active.context is None else active.context.prompt(is_prompt)
 
 
 def _rest_sums(

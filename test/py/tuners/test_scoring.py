@@ -1,4 +1,4 @@
-"""Choices scored behind a prompt that is computed once = each choice as a whole row, for the whole matrix."""
+"""Choices scored with a prompt that is computed once = each choice as a whole row, for the whole matrix."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from milora.data import Prompt
 from milora.engine import ScoringRow, score_choices
 from milora.engine.adapters import ActiveModel
+from milora.engine.choice_rows import longest_row
 from milora.routing.context import routing_context
 
 
@@ -72,9 +73,15 @@ def whole_rows(model: Any) -> list[list[float]]:
     return expected
 
 
-@pytest.mark.parametrize("micro_batch", [1, 7, 32])
-def test_scores_behind_a_shared_prompt_equal_whole_rows(case: Any, micro_batch: int) -> None:
+@pytest.mark.parametrize(("micro_batch", "longest"), [(1, 64), (7, 0), (32, 64), (32, 1024)])
+def test_scores_with_a_shared_prompt_equal_whole_rows(
+    case: Any, micro_batch: int, longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = case.model()
+    windows = {"gemma2": 64}
+    assert longest_row(model) == windows.get(case.family, 1024)
+    # Rows that are longer are scored in two passes: with 0 all of them, with 64 some.
+    monkeypatch.setattr("milora.engine.score.longest_row", lambda model: min(longest, longest_row(model)))
     expected = whole_rows(model)
     for found_row, expected_row in zip(scored(model, micro_batch), expected, strict=True):
         assert found_row == pytest.approx(expected_row, abs=1e-4)
