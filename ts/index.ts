@@ -21,6 +21,11 @@ export {
   type ErrorDetails,
 } from "./errors.js";
 export type { HubRecord } from "./data/hub.js";
+export { display, type DisplayOptions } from "./display/display.js";
+export type { Figure } from "./display/figure.js";
+export { routingFigure } from "./display/routing-figure.js";
+export type { Table } from "./display/table.js";
+export { trainingFigure } from "./display/training-figure.js";
 export type { EvaluationResult } from "./evaluate/result.js";
 export { judge, type JudgeHooks, type Judging } from "./evaluate/judge/judge.js";
 export type { CostEstimate } from "./evaluate/judge/cost.js";
@@ -28,8 +33,11 @@ export type { JudgeOptionsInput as JudgeOptions } from "./evaluate/judge/options
 export type { ResultRecord } from "./runs/result-record.js";
 export { compareResults, type ComparableResult, type ResultComparison } from "./report/compare-results.js";
 export { compareResultFiles } from "./client/offline.js";
+export type { ChunkStream, TextChunk } from "./client/stream.js";
+export type { Asked, Message, Routing, RoutingChange } from "./generate/asked-text.js";
 export type { GeneratedText } from "./generate/generate-texts.js";
 export type {
+  EngineAdapter,
   EngineOptions,
   SamplingOptions,
   StreamedText,

@@ -28,6 +28,81 @@ export const trainBenchRow = z.object({
   peakBytes: count,
 });
 
+/** One line of the bench of decoding: a prompt's text by one method, with so many beams. */
+export const decodeBenchRow = z.object({
+  /** `base`: no adapter. `dora-uncached`: DoRA whose norms PEFT computes at every token. */
+  method: z.string(),
+  /** Active experts of a layer, where a prompt chooses them. */
+  topK: z.int().min(1).nullable(),
+  /** The folder of a trained adapter; null: a made-up one. */
+  adapter: z.string().nullable(),
+  beams: z.int().min(1),
+  /** `hf`: transformers' `generate`. */
+  engine: z.enum(["milora", "hf"]),
+  /** Why transformers' `generate` stands where our engine should; null otherwise. */
+  hfBecause: z.string().nullable(),
+  /** Tokens of the text a second, behind the second one, whatever the beams: by the median round. */
+  tokensPerSecond: z.number(),
+  /** Against the base with the same beams in the same engine: median of the rounds' ratios. */
+  ratioToBase: z.number(),
+  /** Against transformers' base with the same beams; null where that is not measured. */
+  ratioToHfBase: z.number().nullable(),
+  /** The prompt, its decisions, and all that is made once for a text; the median. */
+  prefillSeconds: z.number(),
+  /** Fewer than asked for where the time of the row ran out. */
+  newTokens: count,
+  /** Whether the other engine wrote the same tokens; null where it is not measured. In float32 they must be the same. */
+  sameTokens: z.boolean().nullable(),
+  /** The most that the row takes above the loaded model, in a process of its own; null where it is not measured. */
+  peakBytes: count.nullable(),
+});
+
+/** One line of the bench of tenants: a batch in which each tenant has an adapter of its own. */
+export const tenantBenchRow = z.object({
+  method: z.string(),
+  topK: z.int().min(1).nullable(),
+  tenants: z.int().min(1),
+  rowsPerTenant: z.int().min(1),
+  /** `peft`: transformers' `generate` with PEFT's `adapter_names`. */
+  engine: z.enum(["milora", "peft"]),
+  /** Of all rows together, behind each one's second token. */
+  tokensPerSecond: z.number(),
+  baseTokensPerSecond: z.number(),
+  /** Against our engine's base at the same batch, whichever engine this is: median of the rounds' ratios. */
+  ratioToBase: z.number(),
+  /** Against PEFT's LoRAs at the same batch; null where they are not measured. */
+  ratioToPeft: z.number().nullable(),
+  newTokens: count,
+  /** Whether PEFT wrote the same tokens with the same LoRAs; null for other methods. */
+  sameTokens: z.boolean().nullable(),
+  /** What a step must read at least, by arithmetic. */
+  stepBytes: z.object({ base: count, adapters: count, keysAndValues: count }),
+  /** `ratioToBase` if those bytes were all that counts. */
+  expectedRatio: z.number(),
+});
+
+/** An adapter that decodes. */
+const decodeMethod = z.object({
+  method: z.string().min(1),
+  topK: z.int().min(1).nullable().default(null),
+  config: plan,
+  /** Whether DoRA's norms are computed once a text. */
+  cachesNorms: z.boolean().default(true),
+});
+
+const texts = {
+  promptTokens: z.int().min(1),
+  /** No token ends a text early. */
+  newTokens: z.int().min(3),
+  /** Measured texts of each row, after one that is not. */
+  rounds: z.int().min(1),
+  /** The most that a row's texts may take together; they are cut short there. */
+  rowSeconds: z.number().positive(),
+};
+
+/** Why our engine runs each row by itself through transformers' forward pass; null: it does not. */
+const slowBecause = z.string().nullable();
+
 /** Operations that measure; the model must be open, without adapters. */
 export const benchOps = {
   /** Steps of our methods and of transformers' Trainer in turn, on the same rows. */
@@ -51,6 +126,38 @@ export const benchOps = {
       rounds: z.int().min(1),
     }),
     output: z.object({ rows: z.array(trainBenchRow) }),
+  },
+  /** One prompt's texts by each method and the base, in turn. */
+  benchDecode: {
+    input: z.object({
+      methods: z.array(decodeMethod),
+      /** Folders of trained adapters, a method each. */
+      adapters: z.array(z.string()).default([]),
+      beams: z.array(z.int().min(1)).min(1),
+      /** Whether each row is measured in transformers' `generate` too. */
+      peer: z.boolean().default(false),
+      /** Whether memory is measured, in a process for each row. */
+      peak: z.boolean().default(true),
+      ...texts,
+    }),
+    output: z.object({ rows: z.array(decodeBenchRow), slowBecause }),
+  },
+  /** Batches of many tenants by each method and the base, in turn. */
+  benchTenants: {
+    input: z.object({
+      methods: z.array(decodeMethod).min(1),
+      /** The plan of PEFT's LoRAs; without it they are not measured. */
+      peer: plan.optional(),
+      tenants: z.array(z.int().min(1)).min(1),
+      rowsPerTenant: z.array(z.int().min(1)).min(1),
+      ...texts,
+    }),
+    output: z.object({
+      rows: z.array(tenantBenchRow),
+      /** What could not be measured, and why. */
+      skipped: z.array(z.object({ tenants: z.int(), engine: z.enum(["milora", "peft"]), reason: z.string() })),
+      slowBecause,
+    }),
   },
   /** The losses of so many steps of LoRA by our session and by transformers' Trainer, from the same start. */
   trainCurves: {

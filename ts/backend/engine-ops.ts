@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { errorCodes } from "../errors.js";
-import { adapterName, adapterOrNull, asked, count } from "./fields.js";
+import { adapterName, adapterOrNull, asked, count, explained, routingChange } from "./fields.js";
 
 /** How tokens are drawn; as in transformers: repetition penalty, temperature, top-k, top-p. */
 const sampling = z.object({
@@ -32,8 +32,34 @@ const engineEvent = z.object({
           details: z.object({ found: z.string().optional(), hint: z.string().optional() }),
         })
         .nullable(),
+      routing: explained,
+      /** null for a request that ended before its first token. */
+      seconds: z
+        .object({
+          /** From the request to its admission. */
+          queued: z.number().nonnegative(),
+          /** From there until the prompt was computed. */
+          prefill: z.number().nonnegative(),
+          /** From the request to its first token; with beams all tokens come at the end. */
+          firstToken: z.number().nonnegative(),
+        })
+        .nullable(),
     })
     .nullable(),
+});
+
+const engineAdapter = z.object({
+  name: adapterName,
+  /** The number of the load that brought it, from 1. */
+  version: count.min(1),
+  bytes: count,
+  /** On the device now. */
+  resident: z.boolean(),
+  pinned: z.boolean(),
+  /** Requests that wait or run with it. */
+  requests: count,
+  /** Its name is gone or another's: it goes with its last request. */
+  unloading: z.boolean(),
 });
 
 /** The multi-tenant engine: requests of many adapters in one batch. Its adapters are its own, apart from `loadAdapter`'s. */
@@ -47,6 +73,15 @@ export const engineOps = {
       maxTokens: count.min(128).default(65_536),
       /** Prompt tokens that one step computes, unless a single prompt is longer. */
       prefillTokens: count.min(1).default(2048),
+      /**
+       * What adapters may take on the device: bytes, or a share of what is free now. The least recently used that have no
+       * requests move to host memory, on a CPU to a temporary file, until a request wants them. null = no bound on a CPU,
+       * half of what is free on an accelerator.
+       */
+      adapterMemory: z
+        .union([count.min(1), z.object({ share: z.number().positive().max(1) })])
+        .nullable()
+        .default(null),
     }),
     output: z.object({
       /** Why the decoder runs through transformers' forward pass, row by row; null: it runs fused. */
@@ -55,9 +90,16 @@ export const engineOps = {
   },
   /** Loads an adapter folder; a name that is taken gets the new one, and requests under way keep the old one. */
   engineLoad: {
-    input: z.object({ adapter: adapterName, folder: z.string() }),
+    input: z.object({
+      adapter: adapterName,
+      folder: z.string(),
+      /** Once on the device it stays there. */
+      pinned: z.boolean().default(false),
+    }),
     output: z.object({ bytes: count }),
   },
+  /** The loaded adapters, and earlier versions that requests under way still have. */
+  engineAdapters: { input: z.object({}), output: z.object({ adapters: z.array(engineAdapter) }) },
   /** Forgets an adapter; requests under way end with it. */
   engineUnload: { input: z.object({ adapter: adapterName }), output: z.object({}) },
   /** Puts a request in line; nothing is computed. */
@@ -70,8 +112,8 @@ export const engineOps = {
       /** Texts that end the answer where they begin. */
       stop: z.array(z.string().min(1)).default([]),
       sampling: sampling.prefault({}),
-      /** Fewer active experts than the adapter was trained with; null = its own k. */
-      topK: count.min(1).nullable().default(null),
+      ...routingChange,
+      explain: z.boolean().default(false),
     }),
     output: z.object({ request: count, promptTokens: count }),
   },

@@ -19,3 +19,21 @@ export const asked = {
     .nullable()
     .default(null),
 };
+
+/** What a request changes of its adapter's routing; for a MiLoRA adapter with a learned policy. */
+export const routingChange = {
+  /** Fewer active experts than the adapter was trained with; null = its own k. */
+  topK: count.min(1).nullable().default(null),
+  /** Experts that may not be active. */
+  masked: z.array(z.string()).default([]),
+  /** Keeps this prompt's decision under a name, for `decision` of a later request (the next chat turn). */
+  keepDecisionAs: z.string().min(1).nullable().default(null),
+  /** Uses a kept decision instead of the router. */
+  decision: z.string().min(1).nullable().default(null),
+};
+
+/** With `explain`, for a routed adapter: per layer the chosen experts, most probable first, and their gates. */
+export const explained = z
+  .object({ experts: z.array(z.array(z.string())), gates: z.array(z.array(z.number())) })
+  .nullable()
+  .default(null);

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { benchOps } from "./bench-ops.js";
 import { engineOps } from "./engine-ops.js";
-import { adapterName, adapterOrNull, asked, count } from "./fields.js";
+import { adapterName, adapterOrNull, asked, count, explained, routingChange } from "./fields.js";
 
 /**
  * The operations of the Python side: name → schemas of input and output.
@@ -49,11 +49,7 @@ const generated = z.object({
   promptTokens: count,
   newTokens: count,
   finish: z.enum(["stop", "length"]),
-  /** With `explain`, for a routed adapter: per layer the chosen experts, most probable first, and their gates. */
-  routing: z
-    .object({ experts: z.array(z.array(z.string())), gates: z.array(z.array(z.number())) })
-    .nullable()
-    .default(null),
+  routing: explained,
   /** The prompt was cut at its start, with `cutPrompts`. */
   truncated: z.boolean().optional(),
 });
@@ -249,6 +245,17 @@ export const ops = {
   saveTraining: { input: z.object({ folder: z.string() }), output: z.object({ bytes: count }) },
   loadTraining: { input: z.object({ folder: z.string() }), output: z.object({}) },
   stopTraining: { input: z.object({}), output: z.object({}) },
+  /** Appends scalars to a folder's TensorBoard event file, by torch's writer; the file stays open until `close`. */
+  writeScalars: {
+    input: z.object({
+      folder: z.string(),
+      /** TensorBoard drops what an older file of the folder has from this step on; a run was resumed there. */
+      purgeStep: count.nullable().default(null),
+      scalars: z.array(z.object({ tag: z.string().min(1), step: count, value: z.number() })).default([]),
+      close: z.boolean().default(false),
+    }),
+    output: z.object({}),
+  },
   /** Teacher-forced loss of rows: sums, so that chunks add up. */
   dataLoss: {
     input: z.object({
@@ -261,22 +268,7 @@ export const ops = {
   },
   generate: {
     input: z.object({
-      requests: z
-        .array(
-          z.object({
-            adapter: adapterOrNull,
-            ...asked,
-            /** Fewer active experts than the adapter was trained with; null = its own k. */
-            topK: count.min(1).nullable().default(null),
-            /** Experts that may not be active. */
-            masked: z.array(z.string()).default([]),
-            /** Keeps this prompt's decision under a name, for `decision` of a later request (the next chat turn). */
-            keepDecisionAs: z.string().min(1).nullable().default(null),
-            /** Uses a kept decision instead of the router. */
-            decision: z.string().min(1).nullable().default(null),
-          }),
-        )
-        .min(1),
+      requests: z.array(z.object({ adapter: adapterOrNull, ...asked, ...routingChange })).min(1),
       maxNewTokens: count.min(1).default(128),
       beams: count.min(1).default(1),
       explain: z.boolean().default(false),

@@ -1,10 +1,8 @@
 import type { z } from "zod";
-import type { Backend } from "../backend/backend.js";
 import type { trainBenchRow } from "../backend/bench-ops.js";
-import type { ModelGraph } from "../graph/model-graph.js";
 import { resolveMethod } from "../methods/registry.js";
-import { methodSchema, type Method, type MethodKind } from "../spec/method.js";
-import { parseWith } from "../spec/parse.js";
+import type { MethodKind } from "../spec/method.js";
+import { callOptions, methodWith, type BenchCall } from "./bench-call.js";
 
 /** One engine at one length of rows. */
 export type TrainBenchRow = z.output<typeof trainBenchRow>;
@@ -17,20 +15,13 @@ export interface LossCurves {
   readonly maxDifference: number;
 }
 
-export interface BenchTrainOptions {
-  readonly backend: Backend;
-  /** The open model's graph for a method. */
-  readonly graphOf: (method: Method) => Promise<ModelGraph>;
+export interface BenchTrainOptions extends BenchCall {
   readonly methods: readonly string[];
   /** Tokens of a row, each measured by itself. */
   readonly tokens: readonly number[];
   readonly batch: number;
   readonly rounds: number;
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((stage: string, done: number, total: number) => void) | undefined;
 }
-
-const withDefaults = (kind: string): Method => parseWith(methodSchema, { kind }, { what: "The method" });
 
 /** The step that the peer takes: PEFT's LoRA. */
 const peerKind: MethodKind = "lora";
@@ -40,9 +31,9 @@ const peerKind: MethodKind = "lora";
  * of the same rank on the same rows; each step of one stands between steps of the others.
  */
 export const benchTrain = async (options: BenchTrainOptions): Promise<readonly TrainBenchRow[]> => {
-  const { backend, graphOf, tokens, batch, rounds, signal, onProgress } = options;
+  const { backend, graphOf, tokens, batch, rounds } = options;
   const resolve = async (kind: string) => {
-    const method = withDefaults(kind);
+    const method = methodWith({ kind });
     return resolveMethod(await graphOf(method), method);
   };
   const methods = [];
@@ -58,12 +49,7 @@ export const benchTrain = async (options: BenchTrainOptions): Promise<readonly T
     const found = await backend.call(
       "benchTrain",
       { methods, peer, tokens: length, batch, rounds },
-      {
-        signal,
-        onEvent: (event) => {
-          if (event.type === "progress") onProgress?.(event.stage, event.done, event.total);
-        },
-      },
+      callOptions(options),
     );
     rows.push(...found.rows);
   }
@@ -85,7 +71,7 @@ export const lossCurves = async ({
   readonly tokens: number;
   readonly steps: number;
 }): Promise<LossCurves> => {
-  const method = withDefaults(peerKind);
+  const method = methodWith({ kind: peerKind });
   const { config } = resolveMethod(await graphOf(method), method);
   const { milora, hfTrainer } = await backend.call(
     "trainCurves",

@@ -76,8 +76,26 @@ const registerTraining = (program: Command): void => {
     .option("--out <dir>", "the sweep's folder; sweeps/<name> by default")
     .option("--jobs <n>", "runs at once", number, 1)
     .option("--only <text>", "only the runs whose name or id contains it")
-    .option("--dry-run", "list the runs and how they stand; run nothing")
+    .option("--dry-run", "list the runs, how they stand, and about what time and disk they take; run nothing")
+    .option("--trial", "with --dry-run: try two steps of each row of which no run has finished")
     .action(run(async () => (await import("./commands/sweep.js")).sweepCommand));
+  withJson(
+    program
+      .command("reproduce <target>")
+      .description("run what a table or figure of the paper needs, and print it beside the paper's"),
+  )
+    .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
+    .requiredOption("--data <dir>", "the folder that holds one folder a task; what it lacks is fetched from the hub")
+    .option("--scale <name>", "paper, or small for a small model on one machine", "paper")
+    .option("--out <dir>", "the folder of the runs; reproduce/<target>-<scale> by default")
+    .option("--jobs <n>", "runs at once", number, 1)
+    .option("--dry-run", "list the runs, how they stand, and about what time and disk they take; run nothing")
+    .option("--trial", "with --dry-run: try two steps of each row of which no run has finished")
+    .addHelpText(
+      "after",
+      "\nTargets: table-1, table-2, table-3, table-4, table-5, table-7, figure-2, figure-3, figure-4, figure-5\n",
+    )
+    .action(run(async () => (await import("./commands/reproduce.js")).reproduce));
 };
 
 const registerUse = (program: Command): void => {
@@ -132,6 +150,18 @@ const registerComparison = (program: Command): void => {
     .action(run(async () => (await import("./commands/compare.js")).compare));
 };
 
+const registerReport = (program: Command): void => {
+  withJson(
+    program
+      .command("report <places...>")
+      .description("tables and figures of runs, sweeps, results, benches and routing, in one file"),
+  )
+    .option("--format <name>", "html, md, csv or latex", "html")
+    .option("--out <file>", "the report; report.<format> here by default")
+    .option("--title <text>", "what the report is called")
+    .action(run(async () => (await import("./commands/report.js")).reportCommand));
+};
+
 const registerJudging = (program: Command): void => {
   withJson(
     program
@@ -170,10 +200,71 @@ const registerUpcycling = (program: Command): void => {
     .action(run(async () => (await import("./commands/export.js")).exportCommand));
 };
 
+const withPlacement = (command: Command): Command =>
+  command
+    .option("--device <name>", "auto, cpu, cuda, mps", "auto")
+    .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto");
+
+/** What is measured of a text, and how often. */
+const withTexts = (command: Command): Command =>
+  withPlacement(command)
+    .option("--prompt-tokens <n>", "tokens of a prompt", number, 64)
+    .option("--new-tokens <n>", "tokens of a text, whatever they say", number, 32)
+    .option("--rounds <n>", "measured texts of each row", number, 5)
+    .option("--row-seconds <n>", "the most that one row may take in all; its texts are cut short there", number, 300);
+
+const examples = (lines: readonly string[]): string =>
+  ["", "Examples:", ...lines.map((line) => `  milora bench ${line}`)].join("\n");
+
+const registerBenchDecode = (bench: Command): void => {
+  withTexts(withJson(bench.command("decode").description("the text of one prompt, by method, beams and engine")))
+    .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
+    .option(
+      "--methods <a,b>",
+      "methods, separated by commas; the base stands beside them",
+      "base,lora,dora,dora-uncached,moelora,milora,midora",
+    )
+    .option("--beams <a,b>", "beams, separated by commas", "1,3")
+    .option("--top-k <a,b>", "active experts of milora, separated by commas, a row each", "1,3,7")
+    .option("--peer <name>", "hf: every row also through transformers' generate")
+    .option("--adapter <dir>", "also a trained adapter (repeatable)", collect)
+    .option("--no-peak", "without memory, which takes a process for each row")
+    .addHelpText(
+      "after",
+      examples([
+        "decode --model smollm2-135m --dtype float32 --peer hf",
+        "decode --model smollm2-135m --methods milora --top-k 3 --beams 1 --no-peak",
+        "decode --model smollm2-135m --methods lora --adapter runs/milora/adapter --json",
+      ]),
+    )
+    .action(run(async () => (await import("./commands/bench-decode.js")).benchDecode));
+};
+
+const registerBenchTenants = (bench: Command): void => {
+  withTexts(withJson(bench.command("tenants").description("batches of many tenants, each with an adapter of its own")))
+    .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
+    .option("--methods <a,b>", "methods of the tenants' adapters: milora, midora, lora, dora", "milora")
+    .option("--top-k <n>", "active experts of milora", number, 3)
+    .option("--tenants <a,b>", "tenants, separated by commas", "1,2,4,8,16,32,64")
+    .option("--rows-per-tenant <a,b>", "rows of each tenant, separated by commas", "1,4")
+    .option("--peer <name>", "peft (adapter_names with as many LoRAs) or none", "peft")
+    .addHelpText(
+      "after",
+      examples([
+        "tenants --model smollm2-135m --dtype float32",
+        "tenants --model smollm2-135m --tenants 8 --rows-per-tenant 1 --methods milora,lora --json",
+        "tenants --model smollm2-135m --tenants 1,8,64 --peer none",
+      ]),
+    )
+    .action(run(async () => (await import("./commands/bench-tenants.js")).benchTenants));
+};
+
 const registerBenches = (program: Command): void => {
   const bench = program
     .command("bench")
     .description("measure this machine: each figure beside what it is compared with");
+  registerBenchDecode(bench);
+  registerBenchTenants(bench);
   withJson(bench.command("train").description("training steps, against transformers' Trainer with PEFT's LoRA"))
     .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
     .option("--methods <a,b>", "methods, separated by commas", "lora,milora")
@@ -192,6 +283,7 @@ export const registerCommands = (program: Command): void => {
   registerTraining(program);
   registerUse(program);
   registerComparison(program);
+  registerReport(program);
   registerJudging(program);
   registerUpcycling(program);
   registerBenches(program);

@@ -1,4 +1,5 @@
-import type { GenerateTextsOptions, TextRequest } from "../generate/generate-texts.js";
+import type { Asked, RoutingChange } from "../generate/asked-text.js";
+import type { GenerateTextsOptions } from "../generate/generate-texts.js";
 import type { TrainEvent } from "../runs/events.js";
 import type { HubChoice } from "../spec/data.js";
 import type { ReaderName } from "../tasks/readers/reader.js";
@@ -45,10 +46,11 @@ export interface EvaluateOptions {
 }
 
 /** A prompt for the base model or for a tenant's adapter. */
-export interface GenerateRequest extends Omit<TextRequest, "adapter"> {
-  /** Name of a loaded adapter; the base model without it. */
-  readonly tenant?: string | undefined;
-}
+export type GenerateRequest = Asked &
+  RoutingChange & {
+    /** Name of a loaded adapter; the base model without it. */
+    readonly tenant?: string | undefined;
+  };
 
 export type GenerateOptions = Omit<GenerateTextsOptions, "backend" | "requests">;
 

@@ -2,11 +2,13 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { z } from "zod";
+import type { DecodeBenchResult } from "../bench/decode.js";
+import type { TenantBenchResult } from "../bench/tenants.js";
 import type { LossCurves, TrainBenchRow } from "../bench/train.js";
 import { evaluate } from "../evaluate/evaluate.js";
 import type { EvaluationResult } from "../evaluate/result.js";
-import { generateTexts, type GeneratedText } from "../generate/generate-texts.js";
-import type { EngineOptions, TextEngine } from "../generate/text-engine.js";
+import type { GeneratedText } from "../generate/generate-texts.js";
+import { openTextEngine, type EngineOptions, type StreamRequest, type TextEngine } from "../generate/text-engine.js";
 import type { ModelGraph } from "../graph/model-graph.js";
 import type { ParameterCount } from "../graph/parameter-count.js";
 import { resolveMethod } from "../methods/registry.js";
@@ -32,8 +34,18 @@ import type {
   RoutingOptions,
   TrainOptions,
 } from "./call-options.js";
-import { benchTrainOn, lossCurvesOn, type LossCurveOptions, type TrainBenchOptions } from "./bench.js";
+import {
+  benchDecodeOn,
+  benchTenantsOn,
+  benchTrainOn,
+  lossCurvesOn,
+  type DecodeBenchOptions,
+  type LossCurveOptions,
+  type TenantBenchOptions,
+  type TrainBenchOptions,
+} from "./bench.js";
 import { openEngine } from "./engine.js";
+import { generateForTenants } from "./generate.js";
 import {
   openOptionsSchema,
   sessionRunSchema,
@@ -44,6 +56,7 @@ import {
 import { resultRecord } from "./result-record.js";
 import { routingFigures, type RoutingFigures } from "./routing.js";
 import { createModelSession, type ModelSession, type SessionHooks } from "./session.js";
+import { SessionStreams, type ChunkStream } from "./stream.js";
 import { trainProgress } from "./train-progress.js";
 import { exportLora, importLora, type ExportOptions, type ImportOptions, type UpcyclingResult } from "./upcycling.js";
 
@@ -55,11 +68,16 @@ const runName = (): string => `run-${new Date().toISOString().replaceAll(/[:.]/g
 export class Milora {
   readonly #options: OpenOptions;
   readonly #session: ModelSession;
+  readonly #streams: SessionStreams;
   #adapters: AdapterNames | undefined;
 
   constructor(options: OpenOptions, hooks: SessionHooks) {
     this.#options = options;
     this.#session = createModelSession(options, hooks);
+    this.#streams = new SessionStreams({
+      openEngine: async () => openTextEngine(await this.#session.backend()),
+      names: async () => this.#names(),
+    });
   }
 
   async #names(): Promise<AdapterNames> {
@@ -157,10 +175,12 @@ export class Milora {
   /** Loads an adapter folder under a tenant's name; a name that is taken gets the new adapter. */
   async load(name: string, folder: string): Promise<void> {
     await (await this.#names()).load(name, folder);
+    await this.#streams.tidy();
   }
 
   async unload(name: string): Promise<void> {
     await (await this.#names()).unload(name);
+    await this.#streams.tidy();
   }
 
   /** Calls `work` with the inner name of a loaded adapter, or of a folder's that is loaded just for it. */
@@ -200,25 +220,33 @@ export class Milora {
     });
   }
 
-  /** Generates a text a request; requests of several tenants may be mixed. */
+  /**
+   * Generates a text a request. Requests of several tenants may be mixed; they share one batch where the engine runs
+   * their methods.
+   */
   async generate(
     requests: readonly GenerateRequest[],
     options: GenerateOptions = {},
   ): Promise<readonly GeneratedText[]> {
     const names = await this.#names();
-    const texts = await generateTexts({
-      ...options,
-      backend: await this.#session.backend(),
-      requests: requests.map(({ tenant, ...request }) => ({ ...request, adapter: names.inner(tenant) })),
-    });
-    return texts.map((text, index) => ({ ...text, tenant: requests[index]?.tenant ?? null }));
+    return generateForTenants(await this.#session.backend(), names, { ...options, requests });
+  }
+
+  /**
+   * A text in chunks, while it is written; those that are asked for at the same time share a batch. A reader that stops
+   * early ends its text, and so does an abort of `signal`, with code `cancelled`. For as long as one is under way,
+   * `engine` opens no other.
+   */
+  stream(request: StreamRequest, options: { readonly signal?: AbortSignal | undefined } = {}): ChunkStream {
+    return this.#streams.stream(request, options.signal);
   }
 
   /**
    * The multi-tenant engine: texts of many tenants written in one batch, each a stream. It begins with the adapters
-   * that are loaded now; one engine at a time, until its `close`.
+   * that are loaded now; one engine at a time, until its `close`, and no `stream` meanwhile.
    */
   async engine(options: EngineOptions = {}): Promise<TextEngine> {
+    await this.#streams.release();
     const names = await this.#names();
     return openEngine(await this.#session.backend(), names, options);
   }
@@ -248,6 +276,16 @@ export class Milora {
   /** Times our training steps against transformers' Trainer with PEFT's LoRA, on made-up rows. */
   async benchTrain(options: TrainBenchOptions): Promise<readonly TrainBenchRow[]> {
     return benchTrainOn(this.#session, options);
+  }
+
+  /** Times the text of one prompt by each method, beside the bare base. */
+  async benchDecode(options: DecodeBenchOptions): Promise<DecodeBenchResult> {
+    return benchDecodeOn(this.#session, options);
+  }
+
+  /** Times batches of many tenants, beside the base at the same batch and PEFT's `adapter_names`. */
+  async benchTenants(options: TenantBenchOptions): Promise<TenantBenchResult> {
+    return benchTenantsOn(this.#session, options);
   }
 
   /** The losses of LoRA, step by step, by our training and by transformers' Trainer. */

@@ -1,16 +1,19 @@
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import type { ResultRecord } from "../runs/result-record.js";
+import { resultFormatVersion, type ResultRecord } from "../runs/result-record.js";
 import { runFolder } from "../runs/run-folder.js";
 import { readJsonFile } from "../util/files.js";
 import type { ModelSession } from "./session.js";
 
-const seedOfRun = z.object({ spec: z.object({ train: z.object({ seed: z.int() }) }) });
+const trainedBy = z.object({
+  spec: z.object({ train: z.object({ seed: z.int() }).catchall(z.json()) }).catchall(z.json()),
+  plan: z.string().optional(),
+});
 
-/** The seed of the run whose folder holds the adapter; null where it lies elsewhere. A score needs no readable run. */
-const trainingSeedOf = async (adapter: string): Promise<number | null> => {
+/** The run whose folder holds the adapter; undefined where it lies elsewhere. A score needs no readable run. */
+const runOf = async (adapter: string): Promise<z.output<typeof trainedBy> | undefined> => {
   const manifest = await readJsonFile(runFolder(dirname(adapter)).manifest).catch(() => undefined);
-  return seedOfRun.safeParse(manifest).data?.spec.train.seed ?? null;
+  return trainedBy.safeParse(manifest).data;
 };
 
 /** What a session's results are made with. `adapter`: its folder; undefined for the base model. */
@@ -25,11 +28,15 @@ export const resultRecord = async (
 ): Promise<Omit<ResultRecord, "date">> => {
   const { device, dtype } = await session.opened();
   const folder = adapter === undefined ? null : resolve(adapter);
+  const run = folder === null ? undefined : await runOf(folder);
   return {
+    format: resultFormatVersion,
     model,
     adapter: folder,
     seed,
-    trainingSeed: folder === null ? null : await trainingSeedOf(folder),
+    trainingSeed: run?.spec.train.seed ?? null,
+    spec: run?.spec ?? null,
+    plan: run?.plan ?? null,
     device,
     dtype,
     quantization,

@@ -1,34 +1,32 @@
 import type { Backend, OpInput, OpOutput } from "../backend/backend.js";
 import { MiloraError } from "../errors.js";
 import { chunks } from "../util/text.js";
+import {
+  askedInput,
+  changeInput,
+  promptText,
+  routingField,
+  type Asked,
+  type Routing,
+  type RoutingChange,
+} from "./asked-text.js";
 
-export interface TextRequest {
-  /** Name of a loaded adapter; null = the base model. */
-  readonly adapter?: string | null | undefined;
-  readonly prompt: string;
-  /** Puts the prompt into the checkpoint's chat template as one user message. */
-  readonly chat?: boolean | undefined;
-  /** Fewer active experts than the adapter was trained with. */
-  readonly topK?: number | undefined;
-  /** Experts that may not be active, by name. */
-  readonly masked?: readonly string[] | undefined;
-  /** Keeps this prompt's decision under a name. */
-  readonly keepDecisionAs?: string | undefined;
-  /** Uses a kept decision instead of the router's. */
-  readonly decision?: string | undefined;
-}
+export type TextRequest = Asked &
+  RoutingChange & {
+    /** Name of a loaded adapter; null = the base model. */
+    readonly adapter?: string | null | undefined;
+  };
 
-/** A generated text; `routing` with `explain` and a routed adapter: per layer the chosen experts and their gates. */
+/** A generated text; `routing` with `explain` and a routed adapter. */
 export interface GeneratedText {
   readonly tenant: string | null;
+  /** The request's; of a chat the newest message. */
   readonly prompt: string;
   readonly text: string;
   readonly promptTokens: number;
   readonly newTokens: number;
   readonly finish: "stop" | "length";
-  readonly routing?:
-    | { readonly experts: readonly (readonly string[])[]; readonly gates: readonly (readonly number[])[] }
-    | undefined;
+  readonly routing?: Routing | undefined;
 }
 
 export interface GenerateTextsOptions {
@@ -48,19 +46,19 @@ export interface GenerateTextsOptions {
 
 const describe = (request: TextRequest, output: OpOutput<"generate">["outputs"][number]): GeneratedText => ({
   tenant: request.adapter ?? null,
-  prompt: request.prompt,
+  prompt: promptText(request),
   text: output.text,
   promptTokens: output.promptTokens,
   newTokens: output.newTokens,
   finish: output.finish,
-  ...(output.routing === null ? {} : { routing: output.routing }),
+  ...routingField(output.routing),
 });
 
-const requestInput = (request: TextRequest): OpInput<"generate">["requests"][number] => {
-  const { adapter = null, prompt, chat = false, topK = null, masked = [] } = request;
-  const { keepDecisionAs = null, decision = null } = request;
-  return { adapter, prompt, chat, topK, masked: [...masked], keepDecisionAs, decision };
-};
+const requestInput = (request: TextRequest): OpInput<"generate">["requests"][number] => ({
+  adapter: request.adapter ?? null,
+  ...askedInput(request),
+  ...changeInput(request),
+});
 
 /**
  * Generates one text a request, in the requests' order; those of several adapters share a batch.

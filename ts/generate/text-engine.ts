@@ -1,7 +1,8 @@
 import { resolve } from "node:path";
-import type { Backend, OpInput } from "../backend/backend.js";
+import type { Backend, OpInput, OpOutput } from "../backend/backend.js";
 import { MiloraError } from "../errors.js";
-import { cancelled, deferred, Writing } from "./writing.js";
+import { askedInput, changeInput, promptText, type Asked, type Routing, type RoutingChange } from "./asked-text.js";
+import { cancelled, deferred, Writing, type TextSeconds } from "./writing.js";
 
 /** How tokens are drawn; see transformers for what each setting means. */
 export interface SamplingOptions {
@@ -15,31 +16,32 @@ export interface SamplingOptions {
 }
 
 /** A prompt for the base model or for one of the engine's tenants. */
-export interface StreamRequest {
-  /** Name of an adapter of the engine; the base model without it. */
-  readonly tenant?: string | undefined;
-  readonly prompt: string;
-  /** Puts the prompt into the checkpoint's chat template as one user message. */
-  readonly chat?: boolean | undefined;
-  /** 128 by default. */
-  readonly maxNewTokens?: number | undefined;
-  /** Beam search with so many beams; its text comes in one piece. */
-  readonly beams?: number | undefined;
-  /** Texts that end the answer where they begin. */
-  readonly stop?: readonly string[] | undefined;
-  readonly sampling?: SamplingOptions | undefined;
-  /** Fewer active experts than the adapter was trained with. */
-  readonly topK?: number | undefined;
-}
+export type StreamRequest = Asked &
+  RoutingChange & {
+    /** Name of an adapter of the engine; the base model without it. */
+    readonly tenant?: string | undefined;
+    /** 128 by default. */
+    readonly maxNewTokens?: number | undefined;
+    /** Beam search with so many beams; its text comes in one piece. */
+    readonly beams?: number | undefined;
+    /** Texts that end the answer where they begin. */
+    readonly stop?: readonly string[] | undefined;
+    readonly sampling?: SamplingOptions | undefined;
+    /** Adds the prompt's routing to the result. */
+    readonly explain?: boolean | undefined;
+  };
 
-/** A whole text. */
+/** A whole text; `routing` with `explain` and a routed adapter. */
 export interface StreamedText {
   readonly tenant: string | null;
+  /** The request's; of a chat the newest message. */
   readonly prompt: string;
   readonly text: string;
   readonly promptTokens: number;
   readonly newTokens: number;
   readonly finish: "stop" | "length";
+  readonly seconds: TextSeconds;
+  readonly routing?: Routing | undefined;
 }
 
 /**
@@ -53,14 +55,22 @@ export interface TextStream extends AsyncIterable<string> {
 /** Bounds of the engine; see the operation `engineOpen`. */
 export type EngineOptions = OpInput<"engineOpen">;
 
+/** An adapter of an engine: where it is and what uses it; see the operation `engineAdapters`. */
+export type EngineAdapter = Readonly<OpOutput<"engineAdapters">["adapters"][number]>;
+
 /** Many tenants' adapters on one model, in one batch. Texts that are asked for at the same time are written together. */
 export interface TextEngine {
   /** Why the model runs row by row, slower; null where it runs fused. */
   readonly slowBecause: string | null;
-  /** Loads an adapter folder; a name that is taken gets the new one, and texts under way keep the old one. */
-  readonly load: (name: string, folder: string) => Promise<void>;
-  /** Forgets an adapter; texts under way end with it. */
+  /**
+   * Loads an adapter folder; a name that is taken gets the new one, and texts under way keep the old one. `pinned`: once
+   * on the device it stays there. Errors: `memory/exhausted` for one that `adapterMemory` could never hold.
+   */
+  readonly load: (name: string, folder: string, options?: { readonly pinned?: boolean | undefined }) => Promise<void>;
+  /** Forgets an adapter at once for new texts; those under way end with it, and its memory is freed with the last. */
   readonly unload: (name: string) => Promise<void>;
+  /** The loaded adapters, and earlier versions that texts under way still have. */
+  readonly adapters: () => Promise<readonly EngineAdapter[]>;
   /**
    * Asks for a text. An abort of `signal` ends it within two steps, and `result` rejects with code `cancelled`. A failure
    * beyond one text, such as memory that runs out, rejects all that are under way; the engine serves later ones.
@@ -74,8 +84,9 @@ export interface TextEngine {
 const stepsPerCall = 4;
 
 const submitInput = (request: StreamRequest): OpInput<"engineSubmit"> => {
-  const { tenant = null, prompt, chat, maxNewTokens, beams, stop = [], sampling = {}, topK = null } = request;
-  return { adapter: tenant, prompt, chat, maxNewTokens, beams, stop: [...stop], sampling, topK };
+  const { tenant = null, maxNewTokens, beams, stop = [], sampling = {}, explain } = request;
+  const texts = { ...askedInput(request), stop: [...stop] };
+  return { adapter: tenant, ...texts, maxNewTokens, beams, sampling, ...changeInput(request), explain };
 };
 
 /** One loop of steps for all texts under way. */
@@ -154,8 +165,8 @@ const startStream = (pump: Pump, request: StreamRequest, signal: AbortSignal | u
   const write = async (): Promise<StreamedText> => {
     try {
       const promptTokens = await pump.submit(request, writing);
-      const { tenant = null, prompt } = request;
-      return { tenant, prompt, promptTokens, ...(await writing.ending) };
+      const { tenant = null } = request;
+      return { tenant, prompt: promptText(request), promptTokens, ...(await writing.ending) };
     } catch (error) {
       writing.fail(error);
       throw error;
@@ -175,12 +186,13 @@ export const openTextEngine = async (backend: Backend, options: EngineOptions = 
   const pump = new Pump(backend);
   return {
     slowBecause,
-    load: async (name, folder) => {
-      await backend.call("engineLoad", { adapter: name, folder: resolve(folder) });
+    load: async (name, folder, { pinned } = {}) => {
+      await backend.call("engineLoad", { adapter: name, folder: resolve(folder), pinned });
     },
     unload: async (name) => {
       await backend.call("engineUnload", { adapter: name });
     },
+    adapters: async () => (await backend.call("engineAdapters", {})).adapters,
     stream: (request, { signal } = {}) => startStream(pump, request, signal),
     close: () => pump.close(),
   };

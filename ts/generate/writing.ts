@@ -1,5 +1,6 @@
 import type { OpOutput } from "../backend/backend.js";
 import { MiloraError } from "../errors.js";
+import { routingField, type Routing } from "./asked-text.js";
 
 /** What has happened to a request of the engine. */
 export type EngineEvent = OpOutput<"engineStep">["events"][number];
@@ -28,11 +29,16 @@ export const deferred = <Value>(): Deferred<Value> => {
   return { promise, resolve, reject };
 };
 
+/** When a text was admitted to the batch, when its prompt was computed, and when its first token was there. */
+export type TextSeconds = Readonly<NonNullable<NonNullable<EngineEvent["end"]>["seconds"]>>;
+
 /** How a text ended. */
 export interface WrittenText {
   readonly text: string;
   readonly newTokens: number;
   readonly finish: "stop" | "length";
+  readonly seconds: TextSeconds;
+  readonly routing?: Routing | undefined;
 }
 
 /** One text under way, between the engine and its reader. */
@@ -87,9 +93,11 @@ export class Writing {
     this.#unread += text;
     if (end === null) return this.#tell();
     if (end.error !== null) return this.fail(new MiloraError(end.error.code, end.error.message, end.error.details));
-    if (end.finish !== "stop" && end.finish !== "length") return this.fail(cancelled());
+    const { text: whole, newTokens, finish, seconds, routing } = end;
+    // A whole text has had a first token.
+    if ((finish !== "stop" && finish !== "length") || seconds === null) return this.fail(cancelled());
     this.#ended = true;
-    this.#ending.resolve({ text: end.text, newTokens: end.newTokens, finish: end.finish });
+    this.#ending.resolve({ text: whole, newTokens, finish, seconds, ...routingField(routing) });
     return this.#tell();
   }
 

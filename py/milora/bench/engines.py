@@ -61,7 +61,7 @@ class SessionEngine:
         rows = range(len(self._rows.rows))
         start = time.perf_counter()
         self._session.step(self._rows, rows, self._setting.learning_rate, "weights", budget_step=budget_step)
-        _finish(self._device)
+        finish(self._device)
         return time.perf_counter() - start
 
     def losses(self, steps: int) -> list[float]:
@@ -150,11 +150,12 @@ class _StepWatch(TrainerCallback):
         self._start = time.perf_counter()
 
     def on_step_end(self, *_args: Any, **_kwargs: Any) -> None:
-        _finish(self._device)
+        finish(self._device)
         self.seconds = time.perf_counter() - self._start
 
 
-def _finish(device: torch.device) -> None:
+def finish(device: torch.device) -> None:
+    """Waits until a device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

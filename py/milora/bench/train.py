@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from milora.bench.engines import Engine, SessionEngine, Setting, TrainerEngine, twin, usual_attention
 from milora.bench.rows import rows_of
+from milora.bench.turns import median_ratio, turns
 
 EngineName = Literal["milora", "hf-trainer"]
 OnStep = Callable[[int, int], None]
@@ -97,13 +98,11 @@ def time_training(base: PreTrainedModel, bench: TrainBench, on_step: OnStep) -> 
     engines: list[Engine] = [contender.open(base, bench.tokens, bench.batch) for contender in found]
     seconds: list[list[float]] = [[] for _ in engines]
     total = (bench.rounds + 1) * len(engines)
-    for turn in range(total):
-        round_index, place = divmod(turn, len(engines))
-        index = (place + round_index) % len(engines)
+    for done, (index, counts) in enumerate(turns(len(engines), bench.rounds), start=1):
         taken = engines[index].step()
-        if round_index > 0:
+        if counts:
             seconds[index].append(taken)
-        on_step(turn + 1, total)
+        on_step(done, total)
     return [_row(contender, own, found, seconds, bench) for contender, own in zip(found, seconds, strict=True)]
 
 
@@ -125,15 +124,10 @@ def _row(
         attention=contender.attention,
         tokens_per_row=bench.tokens,
         tokens_per_second=bench.tokens * bench.batch / statistics.median(own),
-        ratio_to_peer=_ratio(peer, own),
-        ratio_to_eager_peer=_ratio(eager, own),
-        step_to_lora=None if lora is None or contender.engine != "milora" else _ratio(own, lora),
+        ratio_to_peer=median_ratio(peer, own),
+        ratio_to_eager_peer=median_ratio(eager, own),
+        step_to_lora=None if lora is None or contender.engine != "milora" else median_ratio(own, lora),
     )
-
-
-def _ratio(above: list[float], below: list[float]) -> float:
-    """The median of the rounds' ratios."""
-    return statistics.median(first / second for first, second in zip(above, below, strict=True))
 
 
 def loss_curves(

@@ -60,6 +60,11 @@ class AdapterHost:
         self._held: str | None = None
 
     @property
+    def base(self) -> PreTrainedModel:
+        """The model without adapters, whichever are in it."""
+        return self._base
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Adapters in the order they came."""
         return tuple(self._adapters)
@@ -86,6 +91,15 @@ class AdapterHost:
         with self.use(name):
             assert self._peft is not None
             return {key: tensor.detach().clone() for key, tensor in adapter_tensors(self._peft, name).items()}
+
+    def state(self, name: str) -> dict[str, Tensor]:
+        """An adapter's weights as they are held, by the keys of its file; no copies, and none becomes active."""
+        self.check(name)
+        kept = self._adapters[name]
+        if kept.tensors is not None:
+            return kept.tensors
+        assert self._peft is not None
+        return adapter_tensors(self._peft, name)
 
     def load(self, name: str, folder: Path) -> PeftModel:
         """Adds the adapter of a folder and makes it active.

@@ -1,12 +1,47 @@
-"""Decisions of earlier prompts, kept by name, for instance for the next turn of a chat."""
+"""What routers decided for a prompt: told to the caller, or kept by name, such as for the next turn of a chat."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 
+import torch
 from torch import Tensor
 
 from milora.errors import MiloraError
+from milora.routing.decision import stack_experts
+
+Gates = Sequence[Sequence[float] | None]
+"""A prompt's gates by decoder layer, None where nothing is adapted."""
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Per adapted layer the chosen experts' indices, most probable first, and their gates."""
+
+    experts: tuple[tuple[int, ...], ...]
+    gates: tuple[tuple[float, ...], ...]
+
+
+def read_routing(layers: Sequence[Sequence[float]]) -> Routing:
+    """The routing that a prompt's gates, [layers, experts], say."""
+    chosen = [
+        sorted((expert for expert, gate in enumerate(row) if gate > 0), key=lambda expert: -row[expert])
+        for row in layers
+    ]
+    gates = (tuple(row[expert] for expert in experts) for row, experts in zip(layers, chosen, strict=True))
+    return Routing(tuple(map(tuple, chosen)), tuple(gates))
+
+
+def decision_of(gates: Gates) -> Tensor:
+    """A prompt's gates as a decision to keep: [adapted layers, experts], filled up with zeros."""
+    return stack_experts([torch.tensor(list(row)) for row in gates if row is not None])
+
+
+def routing_of(gates: Gates) -> Routing:
+    """The routing of a prompt's adapted layers."""
+    return read_routing([row for row in gates if row is not None])
 
 
 class KeptDecisions:

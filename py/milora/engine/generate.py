@@ -1,4 +1,4 @@
-"""Greedy and beam search over prompts, in left-padded batches of similar length."""
+"""Greedy and beam search over prompts by transformers' ``generate``, in left-padded batches of similar length."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 from milora.data import TextEncoder, fit_row
 from milora.engine.adapters import ActiveModel, AdapterHost
 from milora.engine.attention import long_attention
+from milora.engine.decisions import Routing, read_routing
 from milora.engine.dora import cached_dora
 from milora.engine.requests import GenerationRequest, check_routing, request_override
 from milora.errors import MiloraError
@@ -40,14 +41,6 @@ class GenerationSettings:
 
 
 @dataclass(frozen=True)
-class Routing:
-    """Per layer the chosen experts' indices, most probable first, and their gates."""
-
-    experts: tuple[tuple[int, ...], ...]
-    gates: tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True)
 class Generated:
     """A generated text; ``new_tokens`` counts the end token too where one was generated (``stopped``).
 
@@ -63,6 +56,15 @@ class Generated:
     truncated: bool = False
 
 
+@dataclass(frozen=True)
+class PreparedRequest:
+    """A request that nothing speaks against, with its prompt's ids; ``truncated``: the prompt lost its start."""
+
+    request: GenerationRequest
+    prompt_ids: list[int]
+    truncated: bool
+
+
 def generate(
     host: AdapterHost,
     encoder: TextEncoder,
@@ -75,28 +77,57 @@ def generate(
     """Answers every request, in the order given.
 
     Raises:
+        MiloraError: those of :func:`prepare`, before anything is computed.
+    """
+    prepared = prepare(host, encoder, requests, settings, max_length)
+    return generate_prepared(host, encoder, prepared, settings, on_step)
+
+
+def prepare(
+    host: AdapterHost,
+    encoder: TextEncoder,
+    requests: Sequence[GenerationRequest],
+    settings: GenerationSettings,
+    max_length: int | None,
+) -> list[PreparedRequest]:
+    """Checks requests and encodes their prompts; nothing is computed.
+
+    Raises:
         MiloraError: ``adapter/not-found``; ``input/invalid-spec`` for a prompt that leaves no room in the model's
-            context; those of :func:`milora.engine.requests.check_routing`; all before anything is computed.
+            context; those of :func:`milora.engine.requests.check_routing`.
     """
     whole = encoder.prompt_ids([request.prompt for request in requests])
     prompts = _cut(whole, encoder, settings, max_length) if settings.cut_prompts else whole
     for adapter in dict.fromkeys(request.adapter for request in requests):
         host.check(adapter)
-    check_routing(host, requests)
+    for index, request in enumerate(requests):
+        config = {} if request.adapter is None else host.config(request.adapter)
+        check_routing(request, f"requests[{index}]", request.adapter, config)
     _check_lengths(prompts, settings, max_length)
-    outputs: dict[int, Generated] = {}
-    for adapter, indices in _batches(requests, prompts, settings):
-        done = len(outputs)
-        reporter = _Progress(on_step, done, len(indices), len(requests), settings.max_new_tokens)
-        with host.use(adapter) as active:
-            batch = _Batch([requests[index] for index in indices], [prompts[index] for index in indices])
-            made = _generate_batch(active, encoder, batch, settings, reporter)
-        outputs |= dict(zip(indices, made, strict=True))
-    total = len(requests) * settings.max_new_tokens
-    on_step(total, total)
     return [
-        replace(outputs[index], truncated=len(prompts[index]) < len(whole[index])) for index in range(len(requests))
+        PreparedRequest(request, ids, truncated=len(ids) < len(uncut))
+        for request, ids, uncut in zip(requests, prompts, whole, strict=True)
     ]
+
+
+def generate_prepared(
+    host: AdapterHost,
+    encoder: TextEncoder,
+    prepared: Sequence[PreparedRequest],
+    settings: GenerationSettings,
+    on_step: OnStep,
+) -> list[Generated]:
+    """Answers requests that :func:`prepare` has made, in the order given."""
+    outputs: dict[int, Generated] = {}
+    for adapter, indices in _batches(prepared, settings):
+        done = len(outputs)
+        reporter = _Progress(on_step, done, len(indices), len(prepared), settings.max_new_tokens)
+        with host.use(adapter) as active:
+            made = _generate_batch(active, encoder, [prepared[index] for index in indices], settings, reporter)
+        outputs |= dict(zip(indices, made, strict=True))
+    total = len(prepared) * settings.max_new_tokens
+    on_step(total, total)
+    return [replace(outputs[index], truncated=one.truncated) for index, one in enumerate(prepared)]
 
 
 def _cut(
@@ -129,12 +160,11 @@ def _check_lengths(prompts: list[list[int]], settings: GenerationSettings, max_l
         )
 
 
-def _batches(
-    requests: Sequence[GenerationRequest], prompts: list[list[int]], settings: GenerationSettings
-) -> list[tuple[str | None, list[int]]]:
+def _batches(prepared: Sequence[PreparedRequest], settings: GenerationSettings) -> list[tuple[str | None, list[int]]]:
     batches: list[tuple[str | None, list[int]]] = []
+    prompts = [one.prompt_ids for one in prepared]
     # A kept decision replaces the router for its whole batch, so such requests have batches of their own.
-    kinds = [(request.adapter, request.decision is not None) for request in requests]
+    kinds = [(one.request.adapter, one.request.decision is not None) for one in prepared]
     for kind in dict.fromkeys(kinds):
         adapter = kind[0]
         mine = [index for index, other in enumerate(kinds) if other == kind]
@@ -152,25 +182,15 @@ def _batches(
     return batches
 
 
-@dataclass(frozen=True)
-class _Batch:
-    requests: list[GenerationRequest]
-    prompts: list[list[int]]
-
-    @property
-    def records(self) -> bool:
-        return any(request.keeps_decision for request in self.requests)
-
-
 @torch.no_grad()
 def _generate_batch(
     active: ActiveModel,
     encoder: TextEncoder,
-    batch: _Batch,
+    batch: Sequence[PreparedRequest],
     settings: GenerationSettings,
     reporter: _Progress,
 ) -> list[Generated]:
-    prompts = batch.prompts
+    requests, prompts = [one.request for one in batch], [one.prompt_ids for one in batch]
     device = next(active.model.parameters()).device
     width = max(len(ids) for ids in prompts)
     input_ids = torch.tensor([[encoder.pad_id] * (width - len(ids)) + ids for ids in prompts], device=device)
@@ -183,10 +203,11 @@ def _generate_batch(
         pad_token_id=encoder.pad_id,
     )
     model: Any = active.model
-    routed = active.routing if settings.explain or batch.records else None
+    records = settings.explain or any(request.keeps_decision for request in requests)
+    routed = active.routing if records else None
     recording = routed.record() if routed is not None else contextlib.nullcontext()
     attention = long_attention(model, width + settings.max_new_tokens)
-    with request_override(active.routing, batch.requests), recording as record, cached_dora(model), attention:
+    with request_override(active.routing, requests), recording as record, cached_dora(model), attention:
         sequences = model.generate(
             input_ids=input_ids,
             attention_mask=mask,
@@ -194,7 +215,9 @@ def _generate_batch(
             stopping_criteria=StoppingCriteriaList([reporter]),
         )
     gates_PLE = _prompt_gates(record, len(prompts)) if record is not None else None
-    routings = _read_routing(gates_PLE) if gates_PLE is not None and settings.explain else [None] * len(prompts)
+    routings: list[Routing | None] = [None] * len(prompts)
+    if gates_PLE is not None and settings.explain:
+        routings = [read_routing(layers) for layers in gates_PLE.tolist()]
     rows = sequences[:, width:].tolist()
     made = [
         _read_row(encoder, ids, prompt, routing) for ids, prompt, routing in zip(rows, prompts, routings, strict=True)
@@ -203,7 +226,7 @@ def _generate_batch(
         return made
     return [
         replace(text, decision=gates_PLE[index]) if request.keeps_decision else text
-        for index, (text, request) in enumerate(zip(made, batch.requests, strict=True))
+        for index, (text, request) in enumerate(zip(made, requests, strict=True))
     ]
 
 
@@ -224,18 +247,6 @@ def _prompt_gates(record: RoutingRecord, num_prompts: int) -> Tensor:
     gates_BLE: Tensor = record.gates.detach().float().cpu()
     # Beams of a prompt lie side by side and share its decision.
     return gates_BLE[:: gates_BLE.shape[0] // num_prompts]
-
-
-def _read_routing(gates_PLE: Tensor) -> list[Routing | None]:
-    routings: list[Routing | None] = []
-    for layers in gates_PLE.tolist():
-        chosen = [
-            sorted((expert for expert, gate in enumerate(row) if gate > 0), key=lambda expert: -row[expert])
-            for row in layers
-        ]
-        gates = [tuple(row[expert] for expert in experts) for row, experts in zip(layers, chosen, strict=True)]
-        routings.append(Routing(tuple(tuple(experts) for experts in chosen), tuple(gates)))
-    return routings
 
 
 class _Progress(StoppingCriteria):

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from milora.data import Prompt
-from milora.engine.adapters import AdapterHost
 from milora.errors import MiloraError
 from milora.routing.context import RoutingContext
 from milora.routing.override import RoutingOverride, make_override
@@ -26,12 +25,13 @@ class RoutingChange:
     """What a request changes of its adapter's routing.
 
     ``top_k`` lowers the adapter's k, ``allowed`` names the experts that may be active, ``decision`` is a kept decision
-    (gates, [layers, experts]) to use instead of the router.
+    (gates, [layers, experts]) to use instead of the router. ``keeps_decision`` asks for this prompt's own decision.
     """
 
     top_k: int | None = None
     allowed: tuple[str, ...] | None = None
     decision: Tensor | None = None
+    keeps_decision: bool = False
 
     @property
     def overrides(self) -> bool:
@@ -41,32 +41,29 @@ class RoutingChange:
 
 @dataclass(frozen=True)
 class GenerationRequest(RoutingChange):
-    """A prompt for an adapter; None: the base model. ``keeps_decision`` asks for this prompt's own decision."""
+    """A prompt for an adapter; None: the base model."""
 
     prompt: Prompt
     adapter: str | None = None
-    keeps_decision: bool = False
 
 
-def check_routing(host: AdapterHost, requests: Sequence[GenerationRequest]) -> None:
-    """Refuses what an adapter's routers cannot do.
+def check_routing(change: RoutingChange, path: str, adapter: str | None, config: dict[str, Any]) -> None:
+    """Refuses what an adapter's routers cannot do; ``path``: the request's, for the message.
 
     Raises:
         MiloraError: ``adapter/unsupported`` for the base model, a LoRA adapter and a fixed policy; those of
             :func:`check_change`.
     """
-    for index, request in enumerate(requests):
-        if not (request.overrides or request.keeps_decision):
-            continue
-        config = {} if request.adapter is None else host.config(request.adapter)
-        if not has_routers(config):
-            raise MiloraError(
-                "adapter/unsupported",
-                f"requests[{index}] changes or keeps a routing decision, but {_unrouted(request.adapter, config)}.",
-                path=f"requests[{index}]",
-                hint="topK, masked, decision and keepDecisionAs belong to a MiLoRA adapter with a learned policy.",
-            )
-        check_change(request, f"requests[{index}]", str(request.adapter), config["top_k"])
+    if not (change.overrides or change.keeps_decision):
+        return
+    if not has_routers(config):
+        raise MiloraError(
+            "adapter/unsupported",
+            f"{path} changes or keeps a routing decision, but {_unrouted(adapter, config)}.",
+            path=path,
+            hint="topK, masked, decision and keepDecisionAs belong to a MiLoRA adapter with a learned policy.",
+        )
+    check_change(change, path, str(adapter), config["top_k"])
 
 
 def check_change(change: RoutingChange, path: str, adapter: str, top_k: int) -> None:
@@ -94,15 +91,20 @@ def check_change(change: RoutingChange, path: str, adapter: str, top_k: int) -> 
         )
 
 
+def names_experts(config: dict[str, Any]) -> bool:
+    """Whether an adapter's config names experts, some of which routers or a fixed policy choose."""
+    return config.get("peft_type") == PEFT_TYPE_NAME
+
+
 def has_routers(config: dict[str, Any]) -> bool:
     """Whether an adapter's config says that routers decide."""
-    return config.get("peft_type") == PEFT_TYPE_NAME and config.get("policy") == "learned"
+    return names_experts(config) and config.get("policy") == "learned"
 
 
 def _unrouted(adapter: str | None, config: dict[str, Any]) -> str:
     if adapter is None:
         return "the base model has no routers"
-    kind = "a fixed policy" if config.get("peft_type") == PEFT_TYPE_NAME else f"the type {config.get('peft_type')}"
+    kind = "a fixed policy" if names_experts(config) else f"the type {config.get('peft_type')}"
     return f"its adapter {adapter!r} has {kind} and has no routers"
 
 

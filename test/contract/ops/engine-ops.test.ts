@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { z } from "zod";
 import { openBackend, type PythonBackend } from "../../../ts/bridge/index.js";
 import { openTextEngine, type TextEngine } from "../../../ts/generate/text-engine.js";
 import { testPython } from "../../fixtures/bridge/support.js";
@@ -89,6 +90,21 @@ test("a text under way keeps its adapter when another takes the name", async () 
   await engine.load("legal", at("first"));
 });
 
+test("a text tells its routing, and may change, keep and take one", async () => {
+  const request = { tenant: "legal", prompt: "Say one: ", maxNewTokens: 2, explain: true };
+  const expertsOf = async (change: object): Promise<readonly (readonly string[])[] | undefined> =>
+    (await engine.stream({ ...request, ...change }).result).routing?.experts;
+  const own = await expertsOf({ keepDecisionAs: "turn" });
+  expect(own?.map(({ length }) => length)).toEqual([2, 2]);
+  expect((await expertsOf({ topK: 1 }))?.map(({ length }) => length)).toEqual([1, 1]);
+  const masked = own?.[0]?.[0] ?? "";
+  expect((await expertsOf({ masked: [masked] }))?.[0]).not.toContain(masked);
+  expect(await expertsOf({ prompt: "Something else", decision: "turn" })).toEqual(own);
+  expect(await expertsOf({ tenant: undefined })).toBe(undefined);
+  await rejectionOf(engine.stream({ ...request, decision: "trun" }).result, "input/unknown-name");
+  await rejectionOf(engine.stream({ prompt: "x", keepDecisionAs: "turn" }).result, "adapter/unsupported");
+});
+
 test("what no engine can do is refused before any work", async () => {
   await rejectionOf(engine.stream({ prompt: "x", maxNewTokens: 10_000 }).result, "input/invalid-spec");
   await rejectionOf(engine.stream({ prompt: "x", maxNewTokens: 4, beams: 9 }).result, "memory/exhausted");
@@ -97,4 +113,36 @@ test("what no engine can do is refused before any work", async () => {
     "input/invalid-spec",
   );
   await rejectionOf(backend.call("engineOpen", {}), "input/invalid-spec");
+});
+
+test("adapters share a budget; those that do not fit come back with their texts", async () => {
+  const request = { tenant: "legal", prompt: "Say one: ", maxNewTokens: 12 };
+  const whole = await engine.stream(request).result;
+  const { queued, prefill, firstToken } = whole.seconds;
+  expect(firstToken).toBeGreaterThanOrEqual(queued + prefill);
+  const [{ bytes }] = z.tuple([z.object({ bytes: z.number() })], z.unknown()).parse(await engine.adapters());
+  await engine.close();
+
+  engine = await openTextEngine(backend, { adapterMemory: bytes - 1 });
+  const tooSmall = await rejectionOf(engine.load("legal", at("first")), "memory/exhausted");
+  expect(tooSmall.message).toContain(String(bytes - 1));
+  await engine.close();
+
+  engine = await openTextEngine(backend, { adapterMemory: 2 * bytes });
+  await engine.load("pinned", at("second"), { pinned: true });
+  await engine.load("legal", at("first"));
+  await engine.load("support", at("second"));
+  const resident = async () =>
+    (await engine.adapters()).flatMap(({ name, resident: isResident }) => (isResident ? [name] : []));
+  expect(await resident()).toEqual(["pinned", "support"]);
+  expect((await engine.stream(request).result).text).toBe(whole.text);
+  expect(await resident()).toEqual(["pinned", "legal"]);
+  await engine.unload("support");
+  const state = { version: 2, bytes, resident: true, pinned: false, requests: 0, unloading: false };
+  expect((await engine.adapters()).at(1)).toEqual({ name: "legal", ...state });
+  await engine.close();
+
+  engine = await openTextEngine(backend, { adapterMemory: { share: 0.5 } });
+  await engine.load("legal", at("first"));
+  expect(await resident()).toEqual(["legal"]);
 });

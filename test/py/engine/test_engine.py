@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from milora.engine.fused import EngineEvent, EngineRequest, Sampling, TokenEvent
+from milora.engine.fused import EngineEvent, EngineLimits, EngineRequest, Sampling, TokenEvent
 from milora.errors import MiloraError
 
-_KINDS = ("milora", "milora-one", "milora-some", "midora", "fixed", "lora", "dora")
+_KINDS: tuple[str, ...] = ("milora", "milora-one", "milora-some", "midora", "fixed", "lora", "dora")
 _STOPS = frozenset({5, 11})
 
 
@@ -62,29 +62,53 @@ def _expected(world: Any, request: EngineRequest) -> list[int]:
     return output[0, prompt.shape[1] :].tolist()
 
 
-def test_200_random_mixes_equal_each_request_alone(world: Any) -> None:
-    random_state = random.Random(8)
-    pool = [_random_request(random_state, index) for index in range(48)]
-    single = world.engine()
-    alone = [world.alone(single, request) for request in pool]
-    for request, end in zip(pool, alone, strict=True):
+def _outcomes(world: Any, pool: Sequence[EngineRequest]) -> list[tuple[tuple[int, ...], str]]:
+    """Tokens and reasons of requests that each have an engine for themselves, as transformers has them too."""
+    engine = world.engine()
+    ends = [world.alone(engine, request) for request in pool]
+    for request, end in zip(pool, ends, strict=True):
         if request.sampling.temperature == 0:
             assert list(end.token_ids) == _expected(world, request)
-    engine = world.engine()
-    for _ in range(200):
-        chosen = [random_state.randrange(len(pool)) for _ in range(random_state.randint(2, 9))]
-        numbers: dict[int, int] = {}
+    return [(end.token_ids, end.reason) for end in ends]
+
+
+def test_200_random_mixes_equal_each_request_alone(
+    world: Any, decoder_model: Any, make_tenant: Any, make_world: Any
+) -> None:
+    """Tenants, lengths, arrivals and limits at random, and adapters that are loaded anew while their requests run."""
+    random_state = random.Random(8)
+    pool = [_random_request(random_state, index) for index in range(32)]
+    later = {kind: make_tenant(kind, decoder_model("llama"), seed=50 + index) for index, kind in enumerate(_KINDS)}
+    versions = [world, make_world(world.model, later)]
+    outcomes = [_outcomes(version, pool) for version in versions]
+    limits = EngineLimits(max_rows=12, max_cells=4096, prefill_tokens=64)
+    engine = world.engine(limits)
+    largest = max(adapter.num_bytes for adapter in engine.adapter_infos)
+    narrow = world.engine(replace(limits, max_rows=4, prefill_tokens=8))
+    crowded = world.engine(replace(limits, adapter_bytes=2 * largest))
+    loaded = {one: dict.fromkeys(_KINDS, 0) for one in (engine, narrow, crowded)}
+    num_reloads = 0
+    for mix in range(200):
+        engine = [*loaded][mix % 3]
+        expected: dict[int, tuple[tuple[int, ...], str]] = {}
         events: list[EngineEvent] = []
-        for index in chosen:
-            numbers[engine.submit(pool[index])] = index
+        for _ in range(random_state.randint(2, 9)):
+            index = random_state.randrange(len(pool))
+            kind = pool[index].adapter
+            version = 0 if kind is None else loaded[engine][kind]
+            expected[engine.submit(pool[index])] = outcomes[version][index]
             if random_state.random() < 0.6:
                 events += engine.step(random_state.randint(1, 4))
+            if kind is not None and random_state.random() < 0.2:
+                loaded[engine][kind] = 1 - version
+                tenant = versions[1 - version].tenants[kind]
+                engine.load(kind, tenant.config, tenant.tensors)
+                num_reloads += 1
         ends = world.ends([*events, *world.drain(engine, random_state.randint(1, 5))])
-        assert ends.keys() == numbers.keys()
-        for number, index in numbers.items():
-            assert ends[number].token_ids == alone[index].token_ids
-            assert ends[number].reason == alone[index].reason
-    assert engine.num_cache_growths < 60
+        assert {number: (end.token_ids, end.reason) for number, end in ends.items()} == expected
+        assert sum(adapter.num_bytes for adapter in crowded.adapter_infos if adapter.resident) <= 2 * largest
+    assert num_reloads > 100
+    assert all(one.num_cache_growths < 60 for one in loaded)
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -125,7 +149,7 @@ def test_unloaded_adapters_are_freed_with_their_last_request(world: Any) -> None
     tenant = world.tenants["milora"]
     for _ in range(4):
         engine.load("passing", tenant.config, tenant.tensors)
-        adapter = weakref.ref(engine._adapters["passing"])
+        adapter = weakref.ref(engine._store.named("passing"))
         engine.submit(EngineRequest(_ids(4, 2), "passing", max_new_tokens=3))
         engine.submit(EngineRequest(_ids(6, 2), "lora", max_new_tokens=5))
         engine.step(1)
@@ -144,7 +168,7 @@ def test_nothing_keeps_unloaded_adapters_once_the_batch_is_empty(world: Any) -> 
             name = None if kind is None else f"passing-{kind}"
             if name is not None:
                 engine.load(name, world.tenants[kind].config, world.tenants[kind].tensors)
-                adapters.append(weakref.ref(engine._adapters[name]))
+                adapters.append(weakref.ref(engine._store.named(name)))
             engine.submit(EngineRequest(_ids(4, index), name, max_new_tokens=5))
         engine.step(2)
         for kind in kinds:

@@ -27,6 +27,18 @@ test("a request may lower k, mask experts, and keep or reuse a decision", async 
   expect(backend.calls[0]?.input).toMatchObject({ requests: [changes] });
 });
 
+test("the messages of a chat go as they are, told by the newest", async () => {
+  const backend = echoing();
+  const messages = [
+    { role: "user", content: "a" },
+    { role: "assistant", content: "b" },
+    { role: "user", content: "c" },
+  ];
+  const [text] = await generateTexts({ backend, requests: [{ adapter: "legal", messages }] });
+  expect(text).toMatchObject({ tenant: "legal", prompt: "c" });
+  expect(backend.calls[0]?.input).toMatchObject({ requests: [{ adapter: "legal", messages, ...unset }] });
+});
+
 test("prompts of several tenants go in one call and come back in order", async () => {
   const backend = echoing();
   const texts = await generateTexts({

@@ -18,6 +18,17 @@ const turns = async (count: number): Promise<void> => {
   for (let turn = 0; turn < count; turn += 1) await setImmediate();
 };
 
+const adapter = {
+  name: "legal",
+  version: 1,
+  bytes: 1,
+  resident: true,
+  pinned: true,
+  requests: 0,
+  unloading: false,
+};
+const seconds = { queued: 0.1, prefill: 0.2, firstToken: 0.3 };
+
 /** An engine that writes one piece a step for each request. */
 const writing = (piece = "a") => {
   const rows = new Map<number, Row>();
@@ -26,12 +37,13 @@ const writing = (piece = "a") => {
     request: row.request,
     text: finish === "stop" ? row.piece : "",
     newTokens: 1,
-    end: { finish, text: row.piece.repeat(row.done), newTokens: row.done, error: null },
+    end: { finish, text: row.piece.repeat(row.done), newTokens: row.done, error: null, routing: null, seconds },
   });
   const backend = createFakeBackend({
     engineOpen: () => ({ slowBecause: null }),
     engineLoad: () => ({ bytes: 1 }),
     engineUnload: () => ({}),
+    engineAdapters: () => ({ adapters: [adapter] }),
     engineClose: () => ({}),
     engineSubmit: ({ maxNewTokens = 0 }) => {
       rows.set(next, { request: next, length: maxNewTokens, piece, done: 0 });
@@ -65,26 +77,55 @@ const read = async (pieces: AsyncIterable<string>): Promise<string[]> => {
 test("texts of several tenants share the steps and come in pieces", async () => {
   const { backend, steps } = writing();
   const engine = await openTextEngine(backend, { maxRows: 8 });
-  await engine.load("legal", "adapters/legal");
+  await engine.load("legal", "adapters/legal", { pinned: true });
+  expect(backend.calls.at(-1)?.input).toMatchObject({ adapter: "legal", pinned: true });
+  expect(await engine.adapters()).toEqual([adapter]);
   const first = engine.stream({ tenant: "legal", prompt: "one", maxNewTokens: 5, stop: ["\n"], topK: 2 });
   const second = engine.stream({ prompt: "two", maxNewTokens: 3, sampling: { temperature: 1 } });
   const [pieces, whole] = await Promise.all([read(first), second.result]);
   expect(pieces.join("")).toBe("aaaaa");
   expect(pieces.length).toBeGreaterThan(1);
-  const counts = { promptTokens: 3, finish: "stop" };
+  const counts = { promptTokens: 3, finish: "stop", seconds };
   expect(await first.result).toEqual({ tenant: "legal", prompt: "one", text: "aaaaa", newTokens: 5, ...counts });
   expect(whole).toEqual({ tenant: null, prompt: "two", text: "aaa", newTokens: 3, ...counts });
   expect(steps()).toBeLessThan(8);
   expect(backend.calls.find(({ name }) => name === "engineSubmit")?.input).toEqual({
     adapter: "legal",
     prompt: "one",
-    chat: undefined,
+    chat: false,
     maxNewTokens: 5,
     beams: undefined,
     stop: ["\n"],
     sampling: {},
     topK: 2,
+    masked: [],
+    keepDecisionAs: null,
+    decision: null,
+    explain: undefined,
   });
+});
+
+test("a chat, and what a request changes of its routing", async () => {
+  const routing = { experts: [["v", "o"]], gates: [[0.75, 0.25]] };
+  const backend = createFakeBackend({
+    engineOpen: () => ({ slowBecause: null }),
+    engineSubmit: () => ({ request: 0, promptTokens: 3 }),
+    engineStep: () => {
+      const end = { finish: "stop" as const, text: "a", newTokens: 1, error: null, routing, seconds };
+      return { events: [{ request: 0, text: "a", newTokens: 1, end }] };
+    },
+  });
+  const engine = await openTextEngine(backend);
+  const messages = [
+    { role: "system", content: "Be brief." },
+    { role: "user", content: "one" },
+  ];
+  const change = { masked: ["q"], keepDecisionAs: "turn 1", topK: 1 };
+  const whole = await engine.stream({ tenant: "legal", messages, ...change, explain: true }).result;
+  expect(whole).toMatchObject({ prompt: "one", text: "a", routing });
+  const submitted = backend.calls.find(({ name }) => name === "engineSubmit")?.input;
+  expect(submitted).toMatchObject({ messages, ...change, decision: null, explain: true });
+  expect(submitted).not.toHaveProperty("prompt");
 });
 
 test("an abort ends one text and leaves the others alone", async () => {
@@ -146,7 +187,7 @@ test("a failed request, a failed step and a closed engine reject", async () => {
     engineStep: () => {
       const details = { found: "poison", hint: "Try dtype float32." };
       const error = { code: "training/non-finite" as const, message: "Not finite.", details };
-      const end = { finish: "error" as const, text: "", newTokens: 0, error };
+      const end = { finish: "error" as const, text: "", newTokens: 0, error, routing: null, seconds: null };
       if (poisoned.calls.filter(({ name }) => name === "engineStep").length > 1) throw new Error("Python has died.");
       return { events: [{ request: 0, text: "", newTokens: 0, end }] };
     },

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -15,32 +14,17 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from milora.engine.fused.batch import RowBatch
-from milora.engine.fused.cache import KvCache
 from milora.engine.fused.decoder import FusedDecoder
 from milora.engine.fused.joining import padded_tokens, prefill_batches
-from milora.engine.fused.request import EngineEvent, EngineRequest, FinishedEvent, Reason, TokenEvent, check_request
-from milora.engine.fused.resident import ResidentAdapter, read_resident
-from milora.engine.fused.running import Batch, RunningRequest, check_override
+from milora.engine.fused.limits import EngineLimits
+from milora.engine.fused.request import EngineEvent, EngineRequest, Reason, TokenEvent, check_request
+from milora.engine.fused.resident import ResidentAdapter
+from milora.engine.fused.running import Batch, RunningRequest, check_override, finished, non_finite
 from milora.engine.fused.search import make_search
 from milora.engine.fused.serial import SerialBatch, WithoutAdapters
+from milora.engine.fused.store import AdapterInfo, AdapterStore
 from milora.engine.fused.text_stream import DecodeIds, TextStream
 from milora.errors import MiloraError
-
-
-@dataclass(frozen=True)
-class EngineLimits:
-    """Bounds of memory and of a step.
-
-    ``max_rows``: rows that decode together, beams counted. ``max_cells``: tokens that the cache has room for, rows
-    times the longest row, which counts in steps of 128. ``prefill_tokens``: prompt tokens, padding counted, that one
-    step computes, unless a single prompt is longer: joining requests delay the running ones by no more than this in
-    any step. ``context_length``: of the model.
-    """
-
-    max_rows: int = 64
-    max_cells: int = 65_536
-    prefill_tokens: int = 2_048
-    context_length: int | None = None
 
 
 class Engine:
@@ -75,7 +59,7 @@ class Engine:
         self._batch, self.slow_because = _make_batch(model, limits, without_adapters)
         self._waiting: deque[RunningRequest] = deque()
         self._aborted: set[int] = set()
-        self._adapters: dict[str, ResidentAdapter] = {}
+        self._store = AdapterStore(self._batch.sites, limits.adapter_bytes)
         self._num_requests = 0
 
     @property
@@ -85,8 +69,13 @@ class Engine:
 
     @property
     def adapters(self) -> tuple[str, ...]:
-        """Names of the resident adapters."""
-        return tuple(self._adapters)
+        """Names of the loaded adapters."""
+        return self._store.names
+
+    @property
+    def adapter_infos(self) -> tuple[AdapterInfo, ...]:
+        """The loaded adapters, and earlier versions that requests still have."""
+        return self._store.infos(Counter(self._requested()))
 
     @property
     def num_cache_bytes(self) -> int:
@@ -98,15 +87,16 @@ class Engine:
         """How often the cache has taken another shape: what a compiled step would be compiled for again."""
         return self._batch.num_cache_growths
 
-    def load(self, name: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> int:
-        """Makes an adapter resident, in place of one of that name; running requests keep theirs. Gives its bytes.
+    def load(self, name: str, config: dict[str, Any], tensors: dict[str, Tensor], *, pinned: bool = False) -> int:
+        """Takes an adapter in, in place of one of that name; requests under way keep theirs. Gives its bytes.
+
+        ``pinned``: once on the device it stays there.
 
         Raises:
-            MiloraError: those of :func:`milora.engine.fused.resident.read_resident`.
+            MiloraError: those of :meth:`milora.engine.fused.store.AdapterStore.load`.
         """
-        adapter = read_resident(self._batch.sites, name, config, tensors)
-        self._adapters[name] = adapter
-        return adapter.num_bytes
+        in_use = set(self._requested())
+        return self._store.load(name, config, tensors, pinned=pinned, in_use=in_use).num_bytes
 
     def unload(self, name: str) -> None:
         """Forgets an adapter; requests that have it end with it, and the last one frees its memory.
@@ -114,8 +104,7 @@ class Engine:
         Raises:
             MiloraError: ``adapter/not-found``.
         """
-        self._adapter(name)
-        del self._adapters[name]
+        self._store.unload(name)
 
     def submit(self, request: EngineRequest) -> int:
         """Puts a request in line; gives its number, by which events name it.
@@ -132,9 +121,9 @@ class Engine:
             context_length=self._limits.context_length,
             has_text=self._decode_ids is not None,
         )
-        adapter = None if request.adapter is None else self._adapter(request.adapter)
+        adapter = None if request.adapter is None else self._store.named(request.adapter)
         check_override(request, adapter)
-        self._check_room(request)
+        self._limits.check(request)
         number = self._num_requests
         self._num_requests += 1
         search = make_search(request, sites.vocabulary, sites.device)
@@ -173,15 +162,20 @@ class Engine:
     def _admit(self, events: list[EngineEvent]) -> None:
         admitted: list[RunningRequest] = []
         num_rows, longest = self._batch.num_rows, self._longest()
+        in_use = _adapters_of(self._batch.running)
         while self._waiting:
             one = self._waiting[0]
             rows = num_rows + one.search.num_rows
             reach = max(longest, one.request.most_tokens)
-            has_room = rows <= self._limits.max_rows and KvCache.cells(rows, reach) <= self._limits.max_cells
             tokens = padded_tokens(prefill_batches([*admitted, one]))
-            if not has_room or (admitted and tokens > self._limits.prefill_tokens):
+            if not self._limits.has_room(rows, reach) or (admitted and tokens > self._limits.prefill_tokens):
                 break
+            if one.adapter is not None:
+                if not self._store.bring(one.adapter, in_use):
+                    break
+                in_use.add(one.adapter)
             num_rows, longest = rows, reach
+            one.clock.admit()
             admitted.append(self._waiting.popleft())
         for batch in prefill_batches(admitted):
             logits_RV = self._batch.join(batch)
@@ -198,12 +192,14 @@ class Engine:
         best_R, places_R = logits_RV.max(dim=-1)
         # One read from the device; float32 holds every place below 2^24.
         best, places = torch.stack((best_R, places_R.to(best_R.dtype))).tolist()
+        now = time.perf_counter()
         ended: list[RunningRequest] = []
         spoiled: list[RunningRequest] = []
         for one, mine in zip(list(requests), rows, strict=True):
+            one.clock.compute(now)
             if not all(math.isfinite(best[row]) for row in mine):
                 spoiled.append(one)
-                events.append(_finished(one, "error", _non_finite(one)))
+                events.append(finished(one, "error", non_finite(one)))
                 continue
             # A view where it can be: a row is as wide as the vocabulary.
             logits = logits_RV[mine[0] : mine[0] + 1] if len(mine) == 1 else logits_RV[list(mine)]
@@ -213,12 +209,16 @@ class Engine:
             reason = self._tell(one, advance.new_ids, advance.reason, events)
             if reason is not None:
                 ended.append(one)
-                events.append(_finished(one, reason))
+                events.append(finished(one, reason))
             elif advance.sources is not None:
                 # Behind the prompt all rows still are copies of one.
                 self._batch.reorder(one, advance.sources)
-        self._batch.leave(spoiled, spoiled=True)
-        self._batch.leave(ended)
+        self._leave(spoiled, spoiled=True)
+        self._leave(ended)
+
+    def _leave(self, leaving: Sequence[RunningRequest], *, spoiled: bool = False) -> None:
+        self._batch.leave(leaving, spoiled=spoiled)
+        self._store.use(_adapters_of(leaving))
 
     def _tell(
         self, one: RunningRequest, new_ids: tuple[int, ...], reason: Reason | None, events: list[EngineEvent]
@@ -226,6 +226,7 @@ class Engine:
         """Adds the event of new tokens; gives why the request has ended, stop strings heeded."""
         if not new_ids:
             return reason
+        one.clock.tell(time.perf_counter())
         text_ids = one.generated[:-1] if one.generated[-1] in one.request.stop_ids else one.generated
         fresh = one.text.update(text_ids, is_last=reason is not None)
         events.append(TokenEvent(one.number, new_ids, fresh))
@@ -237,33 +238,17 @@ class Engine:
         waiting = [one for one in self._waiting if one.number in self._aborted]
         running = [one for one in self._batch.running if one.number in self._aborted]
         self._waiting = deque(one for one in self._waiting if one.number not in self._aborted)
-        self._batch.leave(running)
-        events += [_finished(one, "aborted") for one in (*waiting, *running)]
+        self._leave(running)
+        events += [finished(one, "aborted") for one in (*waiting, *running)]
         self._aborted.clear()
 
     def _longest(self) -> int:
         return max((one.request.most_tokens for one in self._batch.running), default=0)
 
-    def _adapter(self, name: str) -> ResidentAdapter:
-        if name not in self._adapters:
-            close = get_close_matches(name, self._adapters, n=1)
-            known = ", ".join(self._adapters) or "none"
-            hint = f"Did you mean {close[0]!r}?" if close else "Load the adapter into the engine first."
-            message = f"The engine has no adapter {name!r}; resident: {known}. {hint}"
-            raise MiloraError("adapter/not-found", message, found=name, allowed=known, hint=hint)
-        return self._adapters[name]
-
-    def _check_room(self, request: EngineRequest) -> None:
-        cells = KvCache.cells(request.beams, request.most_tokens)
-        limits = self._limits
-        if request.beams > limits.max_rows or cells > limits.max_cells:
-            raise MiloraError(
-                "memory/exhausted",
-                f"The request alone needs {request.beams} rows and {cells} cells of the cache; the engine has "
-                f"{limits.max_rows} rows and {limits.max_cells} cells.",
-                path="request",
-                hint="Ask for fewer new tokens or beams, or give the engine a larger budget.",
-            )
+    def _requested(self) -> list[ResidentAdapter]:
+        """The adapter of each request under way that has one."""
+        requests = (*self._waiting, *self._batch.running)
+        return [one.adapter for one in requests if one.adapter is not None]
 
 
 def _make_batch(
@@ -277,16 +262,5 @@ def _make_batch(
         return SerialBatch(model, without_adapters), error.message
 
 
-def _finished(one: RunningRequest, reason: Reason, error: MiloraError | None = None) -> FinishedEvent:
-    gates = None if one.decision is None else one.decision.gates
-    return FinishedEvent(one.number, reason, tuple(one.generated), one.text.text, error, gates)
-
-
-def _non_finite(one: RunningRequest) -> MiloraError:
-    name = "the base model" if one.adapter is None else f"adapter {one.adapter.name!r}"
-    return MiloraError(
-        "training/non-finite",
-        f"The logits of request {one.number} are not finite: {name} or its dtype overflows.",
-        found=one.adapter.name if one.adapter is not None else None,
-        hint="Try dtype float32, or another adapter.",
-    )
+def _adapters_of(requests: Sequence[RunningRequest]) -> set[ResidentAdapter]:
+    return {one.adapter for one in requests if one.adapter is not None}

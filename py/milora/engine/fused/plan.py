@@ -34,6 +34,7 @@ Rows = Sequence[RowDecision | None]
 """The decisions of a batch's rows; None: the base model."""
 
 Item = TypeVar("Item")
+_Stacks = dict[tuple[object, ...], tuple[Tensor, Tensor]]
 
 # What gathering rows and adding them back costs more than a mask, in multiplications of a product; measured on a CPU.
 _GATHER_COST = 250_000
@@ -54,8 +55,8 @@ class PlanCompiler:
     """Compiles plans; the stacks of experts that the next composition needs again are kept."""
 
     sites: Sites
-    _stacks: dict[tuple[object, ...], tuple[Tensor, Tensor]] = field(default_factory=dict)
-    _earlier: dict[tuple[object, ...], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _stacks: dict[int, _Stacks] = field(default_factory=dict)
+    _earlier: _Stacks = field(default_factory=dict)
 
     def clear(self) -> None:
         """Forgets the stacks."""
@@ -67,11 +68,13 @@ class PlanCompiler:
         if all(row is None for row in rows):
             self.clear()
             return None
-        self._stacks, self._earlier = {}, self._stacks
+        earlier, self._stacks = self._stacks, {}
         first = rows[0]
         shared = first is not None and all(_same(first, row) for row in rows)
         plan: list[LayerUpdates] = []
         for layer in range(len(self.sites.layers)):
+            # Layer by layer, so that old stacks and new ones never all lie side by side.
+            self._earlier = earlier.pop(layer, {})
             if shared and first is not None:
                 plan.append(self._by_group(first.active(layer), lambda pair: pair[0], _shared_update))
             else:
@@ -127,7 +130,7 @@ class PlanCompiler:
     ) -> StackedProduct:
         slot = next(iter(experts.values())).slot
         down_RI, up_RO = self._stack(
-            ("stacked", layer, slot, *experts), lambda: _stacked_weights(list(experts.values()))
+            layer, ("stacked", slot, *experts), lambda: _stacked_weights(list(experts.values()))
         )
         gates_BR = torch.zeros(rows, down_RI.shape[0])
         others_BR = torch.ones(rows, down_RI.shape[0], dtype=torch.bool)
@@ -151,8 +154,9 @@ class PlanCompiler:
         most_rows: int,
     ) -> BatchedProduct:
         slot = next(iter(experts.values())).slot
-        key = ("batched", layer, slot, *experts)
-        down_AIR, up_ARO = self._stack(key, lambda: _batched_weights(list(experts.values())))
+        down_AIR, up_ARO = self._stack(
+            layer, ("batched", slot, *experts), lambda: _batched_weights(list(experts.values()))
+        )
         rows: list[int] = []
         gates: list[float] = []
         real: list[int] = []
@@ -174,10 +178,13 @@ class PlanCompiler:
             real=None if len(real) == len(rows) else real_places,
         )
 
-    def _stack(self, key: tuple[object, ...], make: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        if key not in self._stacks:
-            self._stacks[key] = self._earlier.get(key) or make()
-        return self._stacks[key]
+    def _stack(
+        self, layer: int, key: tuple[object, ...], make: Callable[[], tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        stacks = self._stacks.setdefault(layer, {})
+        if key not in stacks:
+            stacks[key] = self._earlier.get(key) or make()
+        return stacks[key]
 
 
 def stacking_costs_less(experts: Sequence[Expert], rows: int, most_rows: int) -> bool:

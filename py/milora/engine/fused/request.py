@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from milora.engine.fused.timing import RequestTiming
 from milora.engine.requests import RoutingChange
 from milora.errors import MiloraError
 
@@ -71,6 +72,7 @@ class FinishedEvent:
     reason: Reason
     token_ids: tuple[int, ...]
     text: str
+    timing: RequestTiming
     error: MiloraError | None = None
     gates: tuple[tuple[float, ...] | None, ...] | None = None
 

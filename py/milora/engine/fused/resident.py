@@ -8,7 +8,7 @@ Shapes: R rank, I in, O out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ ROUTER_KEY = "resident"
 
 _PREFIX = "base_model.model."
 _SHOWN = 3
+_LORA_KEYS = ("lora_A.weight", "lora_B.weight")
+_MILORA_KEYS = ("milora_prompt_down", "milora_prompt_up")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,19 @@ class ResidentAdapter:
         """The routers, layer by layer."""
         return (layer.router for layer in self.layers if layer is not None and layer.router is not None)
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that it holds, in a fixed order."""
+        return list(_held(self.layers))
+
+
+def resident_bytes(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> int:
+    """What an adapter's file will take on the device: A and B in the base's dtype, all else in float32."""
+    return sum(
+        tensor.numel() * (dtype if key.endswith((*_LORA_KEYS, *_MILORA_KEYS)) else torch.float32).itemsize
+        for key, tensor in tensors.items()
+    )
+
 
 def read_resident(sites: Sites, name: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> ResidentAdapter:
     """Reads a MiLoRA, MiDoRA, LoRA or DoRA adapter.
@@ -95,7 +110,7 @@ def read_resident(sites: Sites, name: str, config: dict[str, Any], tensors: dict
     reader = _Reader(sites, name, dict(tensors))
     if isinstance(built, MiloraConfig):
         layers = _milora_layers(reader, built)
-    elif isinstance(built, LoraConfig) and str(config["peft_type"]) == "LORA":
+    elif isinstance(built, LoraConfig) and config["peft_type"] == "LORA":
         layers = _lora_layers(reader, config)
     else:
         raise _unsupported(name, f"it is of the type {config.get('peft_type')}", str(config.get("peft_type")))
@@ -173,7 +188,7 @@ def _lora_layers(reader: _Reader, config: dict[str, Any]) -> list[ResidentLayer 
     for field, _ in beyond_plain({**config, "use_dora": False}):
         raise _unsupported(reader.name, f"{field} is {config[field]!r}", field)
     dora = bool(config.get("use_dora"))
-    keys = ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector" if dora else "")
+    keys = (*_LORA_KEYS, "lora_magnitude_vector" if dora else "")
     layers: list[ResidentLayer | None] = []
     for layer, path in enumerate(reader.sites.layer_paths):
         experts: list[Expert] = []
@@ -189,7 +204,7 @@ def _milora_layers(reader: _Reader, config: MiloraConfig) -> list[ResidentLayer 
     if config.accumulate == "float32" and reader.sites.dtype != torch.float32:
         raise _unsupported(reader.name, "it adds up in float32 over a base of a smaller dtype", "accumulate")
     magnitude = "milora_prompt_magnitude" if config.expert == "dora" else ""
-    keys = ("milora_prompt_down", "milora_prompt_up", magnitude)
+    keys = (*_MILORA_KEYS, magnitude)
     paths = reader.sites.layer_paths
     if unknown := [plan.path for plan in config.plan if plan.path not in paths]:
         raise reader.mismatch([f"The base has no decoder layer {path}." for path in unknown])

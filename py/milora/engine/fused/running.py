@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from milora.engine.fused.prompt_routing import RowDecision
-from milora.engine.fused.request import EngineRequest
+from milora.engine.fused.request import EngineRequest, FinishedEvent, Reason
 from milora.engine.fused.resident import ROUTER_KEY, ResidentAdapter
 from milora.engine.fused.search import Search
 from milora.engine.fused.sites import Sites
 from milora.engine.fused.text_stream import TextStream
+from milora.engine.fused.timing import RequestClock
 from milora.engine.requests import check_change, routing_override
 from milora.errors import MiloraError
 
@@ -39,6 +40,7 @@ class RunningRequest:
     next_ids: list[int] = field(default_factory=list)
     generated: list[int] = field(default_factory=list)
     decision: RowDecision | None = None
+    clock: RequestClock = field(default_factory=RequestClock)
 
 
 class Batch(Protocol):
@@ -102,3 +104,20 @@ def check_override(request: EngineRequest, adapter: ResidentAdapter | None) -> N
     probabilities = torch.zeros(1, len(settings.place.experts))
     override.gates(settings.place, 1, probabilities.device)
     override.limits(settings.place, settings.top_k, probabilities)
+
+
+def finished(one: RunningRequest, reason: Reason, error: MiloraError | None = None) -> FinishedEvent:
+    """A request's end, with what it has come to."""
+    gates = None if one.decision is None else one.decision.gates
+    return FinishedEvent(one.number, reason, tuple(one.generated), one.text.text, one.clock.timing(), error, gates)
+
+
+def non_finite(one: RunningRequest) -> MiloraError:
+    """Why a request with logits that are not finite ends."""
+    name = "the base model" if one.adapter is None else f"adapter {one.adapter.name!r}"
+    return MiloraError(
+        "training/non-finite",
+        f"The logits of request {one.number} are not finite: {name} or its dtype overflows.",
+        found=one.adapter.name if one.adapter is not None else None,
+        hint="Try dtype float32, or another adapter.",
+    )

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from milora.server.ops import adapters, bench, data, engine, evaluation, generation, hello, hub, model, training
+from milora.server.ops import (
+    adapters,
+    bench,
+    data,
+    engine,
+    evaluation,
+    generation,
+    hello,
+    hub,
+    model,
+    tensorboard,
+    training,
+)
 from milora.server.ops.memory import Operation, reports_memory
 from milora.tuners import register
 
@@ -34,14 +46,18 @@ _operations: dict[str, Operation] = {
     "saveTraining": training.save_training,
     "loadTraining": training.load_training,
     "stopTraining": training.stop_training,
+    "writeScalars": tensorboard.write_scalars,
     "dataLoss": evaluation.data_loss,
     "generate": generation.generate,
     "scoreChoices": evaluation.score_choices,
     "benchTrain": bench.bench_train,
     "trainCurves": bench.train_curves,
+    "benchDecode": bench.bench_decode,
+    "benchTenants": bench.bench_tenants,
     "engineOpen": engine.engine_open,
     "engineLoad": engine.engine_load,
     "engineUnload": engine.engine_unload,
+    "engineAdapters": engine.engine_adapters,
     "engineSubmit": engine.engine_submit,
     "engineStep": engine.engine_step,
     "engineClose": engine.engine_close,

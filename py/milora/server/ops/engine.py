@@ -1,4 +1,6 @@
-"""``engineOpen``, ``engineLoad``, ``engineUnload``, ``engineSubmit``, ``engineStep``, ``engineClose``."""
+"""``engineOpen``, ``engineLoad``, ``engineUnload``, ``engineAdapters``, ``engineSubmit``, ``engineStep``,
+``engineClose``.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +8,32 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from milora.checkpoint import read_adapter
-from milora.engine.fused import Engine, EngineEvent, EngineLimits, EngineRequest, FinishedEvent, Sampling, TokenEvent
+from milora.engine.fused import Engine, EngineLimits
 from milora.errors import MiloraError
 from milora.server.call import Call
 from milora.server.ops import session
+from milora.server.ops.engine_texts import EngineTexts
+from milora.training.memory import free_bytes
+
+# On an accelerator that nothing is said of: the rest is for the cache, stacks of a mixed batch and prefills.
+_ACCELERATOR_SHARE = 0.5
 
 
 def engine_open(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     """Makes the engine of the open model."""
     opened = session.current()
     if opened.engine is not None:
-        raise MiloraError("input/invalid-spec", "An engine is open already; close it with engineClose first.")
+        message = "An engine is open already; take its stream, or close it with engineClose first."
+        raise MiloraError("input/invalid-spec", message)
     limits = EngineLimits(
         max_rows=payload["maxRows"],
         max_cells=payload["maxTokens"],
         prefill_tokens=payload["prefillTokens"],
         context_length=opened.opened.context_length,
+        adapter_bytes=_adapter_bytes(payload["adapterMemory"], opened.opened.model.device),
     )
     engine = Engine(
         opened.opened.model,
@@ -35,39 +46,44 @@ def engine_open(payload: dict[str, Any], call: Call) -> dict[str, Any]:
 
 
 def engine_load(payload: dict[str, Any], call: Call) -> dict[str, Any]:
-    """Makes an adapter of a folder resident."""
+    """Takes the adapter of a folder in."""
     config, tensors = read_adapter(Path(payload["folder"]))
-    return {"bytes": _engine().load(payload["adapter"], config, tensors)}
+    num_bytes = _engine().load(payload["adapter"], config, tensors, pinned=payload["pinned"])
+    session.current().engine_texts.loaded(payload["adapter"], config)
+    return {"bytes": num_bytes}
 
 
 def engine_unload(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     """Forgets an adapter."""
     _engine().unload(payload["adapter"])
+    session.current().engine_texts.unloaded(payload["adapter"])
     return {}
+
+
+def engine_adapters(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """Where the adapters are and what uses them."""
+    adapters = [
+        {
+            "name": info.name,
+            "version": info.version,
+            "bytes": info.num_bytes,
+            "resident": info.resident,
+            "pinned": info.pinned,
+            "requests": info.requests,
+            "unloading": info.unloading,
+        }
+        for info in _engine().adapter_infos
+    ]
+    return {"adapters": adapters}
 
 
 def engine_submit(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     """Puts a request in line."""
-    engine, encoder = _engine(), session.current().encoder
-    (prompt_ids,) = encoder.prompt_ids([session.prompt_of(payload)])
-    sampling = payload["sampling"]
-    request = EngineRequest(
-        prompt_ids=tuple(prompt_ids),
-        adapter=payload["adapter"],
-        max_new_tokens=payload["maxNewTokens"],
-        stop_ids=frozenset(encoder.stop_ids),
-        stop_strings=tuple(payload["stop"]),
-        sampling=Sampling(
-            temperature=sampling["temperature"],
-            top_k=sampling["topK"],
-            top_p=sampling["topP"],
-            repetition_penalty=sampling["repetitionPenalty"],
-            seed=sampling["seed"],
-        ),
-        beams=payload["beams"],
-        top_k=payload["topK"],
-    )
-    return {"request": engine.submit(request), "promptTokens": len(prompt_ids)}
+    engine, opened = _engine(), session.current()
+    (prompt_ids,) = opened.encoder.prompt_ids([session.prompt_of(payload)])
+    number = engine.submit(opened.engine_texts.request(payload, prompt_ids))
+    opened.engine_texts.submitted(number, payload)
+    return {"request": number, "promptTokens": len(prompt_ids)}
 
 
 def engine_step(payload: dict[str, Any], call: Call) -> dict[str, Any]:
@@ -79,13 +95,36 @@ def engine_step(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     engine = _engine()
     for request in payload["abort"]:
         engine.abort(request)
-    return {"events": _events_json(engine.step(payload["maxSteps"]))}
+    texts = session.current().engine_texts
+    try:
+        events = engine.step(payload["maxSteps"])
+    except BaseException:
+        texts.all_ended()
+        raise
+    return {"events": texts.events(events)}
 
 
 def engine_close(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     """Lets go of the engine; without one nothing happens."""
-    session.current().engine = None
+    opened = session.current()
+    opened.engine_texts.close(opened.host.names)
+    opened.engine_texts = EngineTexts(opened.encoder, opened.decisions)
+    opened.engine = None
     return {}
+
+
+def _adapter_bytes(asked: int | dict[str, float] | None, device: torch.device) -> int | None:
+    """The adapters' budget on a device; None: no bound."""
+    if isinstance(asked, int):
+        return asked
+    if asked is None and device.type == "cpu":
+        return None
+    share = _ACCELERATOR_SHARE if asked is None else asked["share"]
+    free = free_bytes(device)
+    if free is None and asked is not None:
+        message = f"How much memory of {device} is free is not known, so that a share of it says nothing."
+        raise MiloraError("input/invalid-spec", message, path="adapterMemory", hint="Give adapterMemory in bytes.")
+    return None if free is None else int(share * free)
 
 
 def _engine() -> Engine:
@@ -93,32 +132,3 @@ def _engine() -> Engine:
     if engine is None:
         raise MiloraError("input/invalid-spec", "No engine is open; call engineOpen first.")
     return engine
-
-
-def _events_json(events: list[EngineEvent]) -> list[dict[str, Any]]:
-    """One entry a request, in the order of their first events."""
-    entries: dict[int, dict[str, Any]] = {}
-    for event in events:
-        fresh = {"request": event.request, "text": "", "newTokens": 0, "end": None}
-        entry = entries.setdefault(event.request, fresh)
-        if isinstance(event, TokenEvent):
-            entry["text"] += event.text
-            entry["newTokens"] += len(event.token_ids)
-        else:
-            entry["end"] = _end_json(event)
-    return list(entries.values())
-
-
-def _end_json(event: FinishedEvent) -> dict[str, Any]:
-    error = event.error
-    return {
-        "finish": event.reason,
-        "text": event.text,
-        "newTokens": len(event.token_ids),
-        "error": None if error is None else _error_json(error),
-    }
-
-
-def _error_json(error: MiloraError) -> dict[str, Any]:
-    details = {key: str(error.details[key]) for key in ("found", "hint") if error.details.get(key) is not None}
-    return {"code": error.code, "message": error.message, "details": details}

@@ -9,6 +9,7 @@ from milora.engine import score_choices as score
 from milora.errors import MiloraError
 from milora.server.call import Call
 from milora.server.ops import session
+from milora.server.ops.routing_changes import expert_names
 from milora.training import RoutingCounts, prompt_routing
 from milora.training import data_loss as compute_loss
 
@@ -88,11 +89,6 @@ def _check_lengths(prompts: list[list[int]], longest: int | None) -> None:
         message = f"The model's context has room for {longest} tokens: {'; '.join(problems)}."
         allowed = f"at most {longest} tokens a prompt"
         raise MiloraError("input/invalid-spec", message, path="requests", allowed=allowed, problems=problems)
-
-
-def expert_names(config: dict[str, Any]) -> list[list[str]]:
-    """Names of a routed adapter's experts, layer by layer, in the order of the router's outputs."""
-    return [[expert["name"] for expert in layer["experts"]] for layer in config["layers"]]
 
 
 def _routing_json(routing: RoutingCounts, config: dict[str, Any]) -> dict[str, Any]:

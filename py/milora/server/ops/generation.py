@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from milora.engine import GenerationRequest, GenerationSettings, Routing
-from milora.engine import generate as run
+from milora.engine import Generated, GenerationRequest, GenerationSettings, generate_texts
 from milora.errors import MiloraError
 from milora.server.call import Call
 from milora.server.ops import session
-from milora.server.ops.evaluation import expert_names
+from milora.server.ops.routing_changes import read_change, routing_json
 
 
 def generate(payload: dict[str, Any], call: Call) -> dict[str, Any]:
@@ -18,7 +17,7 @@ def generate(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     _check_kept_names(payload["requests"])
     requests = [_request(opened, request, index) for index, request in enumerate(payload["requests"])]
     settings = GenerationSettings(payload["maxNewTokens"], payload["beams"], payload["explain"], payload["cutPrompts"])
-    outputs = run(
+    outputs = generate_texts(
         opened.host,
         opened.encoder,
         requests,
@@ -36,7 +35,7 @@ def generate(payload: dict[str, Any], call: Call) -> dict[str, Any]:
                 "promptTokens": output.prompt_tokens,
                 "newTokens": output.new_tokens,
                 "finish": "stop" if output.stopped else "length",
-                "routing": _routing_json(output.routing, request.adapter),
+                "routing": _routing_json(opened, output, request),
                 "truncated": output.truncated,
             }
             for output, request in zip(outputs, requests, strict=True)
@@ -54,37 +53,13 @@ def _check_kept_names(requests: list[dict[str, Any]]) -> None:
 
 
 def _request(opened: session.OpenSession, request: dict[str, Any], index: int) -> GenerationRequest:
-    adapter, name = request["adapter"], request["decision"]
-    return GenerationRequest(
-        session.prompt_of(request),
-        adapter,
-        top_k=request["topK"],
-        allowed=_allowed(opened, adapter, request["masked"], index),
-        decision=None if name is None else opened.decisions.get(name, adapter),
-        keeps_decision=request["keepDecisionAs"] is not None,
-    )
+    adapter = request["adapter"]
+    config = {} if adapter is None else opened.host.config(adapter)
+    change = read_change(request, f"requests[{index}]", config, opened.decisions)
+    return GenerationRequest(session.prompt_of(request), adapter, **vars(change))
 
 
-def _allowed(
-    opened: session.OpenSession, adapter: str | None, masked: list[str], index: int
-) -> tuple[str, ...] | None:
-    """The experts that are left when the masked ones are taken away."""
-    if not masked or adapter is None:
-        return () if masked else None
-    opened.host.check(adapter)
-    config = opened.host.config(adapter)
-    known = list(dict.fromkeys(name for layer in expert_names(config) for name in layer)) if "layers" in config else []
-    unknown = [name for name in masked if name not in known]
-    if unknown and known:
-        message = f"requests[{index}].masked: unknown expert {unknown[0]!r}; the adapter has {', '.join(known)}."
-        path = f"requests[{index}].masked"
-        raise MiloraError("input/unknown-name", message, path=path, found=unknown[0], allowed=", ".join(known))
-    return tuple(name for name in known if name not in masked)
-
-
-def _routing_json(routing: Routing | None, adapter: str | None) -> dict[str, Any] | None:
-    if routing is None or adapter is None:
+def _routing_json(opened: session.OpenSession, output: Generated, request: GenerationRequest) -> dict[str, Any] | None:
+    if output.routing is None or request.adapter is None:
         return None
-    names = expert_names(session.current().host.config(adapter))
-    experts = [[layer[index] for index in chosen] for layer, chosen in zip(names, routing.experts, strict=True)]
-    return {"experts": experts, "gates": [list(gates) for gates in routing.gates]}
+    return routing_json(output.routing, opened.host.config(request.adapter))

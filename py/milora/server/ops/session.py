@@ -16,6 +16,7 @@ from milora.engine.fused import Engine
 from milora.errors import MiloraError
 from milora.models import OpenedModel
 from milora.server.call import Call
+from milora.server.ops.engine_texts import EngineTexts
 from milora.training import TrainingSession
 
 
@@ -30,6 +31,11 @@ class OpenSession:
     training: TrainingSession | None = None
     decisions: KeptDecisions = field(default_factory=KeptDecisions)
     engine: Engine | None = None
+    engine_texts: EngineTexts = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing is asked of an engine yet."""
+        self.engine_texts = EngineTexts(self.encoder, self.decisions)
 
     def dataset(self, name: str) -> Dataset:
         """A loaded data set.

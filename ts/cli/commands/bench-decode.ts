@@ -1,0 +1,86 @@
+import { z } from "zod";
+import type { DecodeBenchRow } from "../../client/bench.js";
+import { parseWith } from "../../spec/parse.js";
+import { openSession } from "../open-session.js";
+import { printResult, table, type CommandContext } from "../output.js";
+import {
+  differingTexts,
+  machine,
+  mebibyteCell,
+  numberList,
+  ratioCell,
+  stageProgress,
+  textOptions,
+} from "./bench-shared.js";
+
+const optionsSchema = z.object({
+  ...textOptions,
+  beams: numberList(1),
+  topK: numberList(1),
+  peer: z.enum(["hf"]).optional(),
+  adapter: z.array(z.string()).default([]),
+  peak: z.boolean(),
+});
+
+const cells = (row: DecodeBenchRow): readonly string[] => [
+  row.adapter === null ? row.method : `${row.method} ${row.adapter}`,
+  row.topK === null ? "-" : String(row.topK),
+  String(row.beams),
+  row.engine,
+  row.tokensPerSecond.toFixed(1),
+  ratioCell(row.ratioToBase),
+  ratioCell(row.ratioToHfBase),
+  (1000 * row.prefillSeconds).toFixed(0),
+  mebibyteCell(row.peakBytes),
+  row.sameTokens === null ? "-" : row.sameTokens ? "yes" : "NO",
+];
+
+const header = [
+  "method",
+  "k",
+  "beams",
+  "engine",
+  "tokens/s",
+  "to base",
+  "to hf base",
+  "prefill ms",
+  "peak MiB",
+  "same",
+];
+
+/** Why rows are not what was asked for, each reason once. */
+const remarks = (rows: readonly DecodeBenchRow[], newTokens: number): readonly string[] => {
+  const reasons = new Map(rows.map(({ method, hfBecause }) => [method, hfBecause] as const));
+  const cut = rows.filter((row) => row.newTokens < newTokens);
+  return [
+    ...[...reasons].flatMap(([method, reason]) =>
+      reason === null ? [] : [`${method} runs in transformers: ${reason}`],
+    ),
+    ...(cut.length === 0
+      ? []
+      : [`The time of ${cut.length} rows ran out before ${newTokens} tokens (--row-seconds).`]),
+  ];
+};
+
+/** `milora bench decode`: how fast one prompt's text is written, by method, beams and engine. */
+export const benchDecode = async (context: CommandContext, raw: object): Promise<void> => {
+  const { model, device, dtype, adapter, ...options } = parseWith(optionsSchema, raw, { what: "The options" });
+  await using milora = await openSession({ model, device, dtype });
+  const { rows, slowBecause } = await milora.benchDecode({
+    ...options,
+    adapters: adapter,
+    signal: context.signal,
+    onProgress: stageProgress(),
+  });
+  const where = { ...machine(), ...(await milora.placement()) };
+  const { promptTokens, newTokens, rounds } = options;
+  printResult(context, { rows, slowBecause, promptTokens, newTokens, rounds, machine: where }, () => [
+    ...table([header, ...rows.map(cells)]),
+    "",
+    `${newTokens} tokens behind a prompt of ${promptTokens}, ${rounds} rounds, ${where.dtype} on ${where.device}; ${where.cpu}, ${where.cores} cores.`,
+    "to base: against the base with the same beams in the same engine; same: the tokens of both engines.",
+    ...remarks(rows, newTokens),
+    ...differingTexts(rows, where.dtype),
+    ...(slowBecause === null ? [] : [`The engine runs this model through transformers' forward pass: ${slowBecause}`]),
+  ]);
+};

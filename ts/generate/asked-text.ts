@@ -1,0 +1,64 @@
+import type { OpInput, OpOutput } from "../backend/backend.js";
+
+/** A message of a chat. */
+export interface Message {
+  readonly role: string;
+  readonly content: string;
+}
+
+/** What is asked: a text, or a chat up to the message that is to be answered. */
+export type Asked =
+  | {
+      readonly prompt: string;
+      /** Puts the prompt into the checkpoint's chat template as one user message. */
+      readonly chat?: boolean | undefined;
+      readonly messages?: undefined;
+    }
+  | {
+      /** For the checkpoint's chat template. */
+      readonly messages: readonly Message[];
+      readonly prompt?: undefined;
+      readonly chat?: undefined;
+    };
+
+/** What a request changes of its adapter's routing; for a MiLoRA adapter with a learned policy. */
+export interface RoutingChange {
+  /** Fewer active experts than the adapter was trained with. */
+  readonly topK?: number | undefined;
+  /** Experts that may not be active, by name. */
+  readonly masked?: readonly string[] | undefined;
+  /** Keeps this prompt's decision under a name. */
+  readonly keepDecisionAs?: string | undefined;
+  /** Uses a kept decision instead of the router's. */
+  readonly decision?: string | undefined;
+}
+
+/** Per layer the chosen experts, most probable first, and their gates. */
+export interface Routing {
+  readonly experts: readonly (readonly string[])[];
+  readonly gates: readonly (readonly number[])[];
+}
+
+/** What is asked, in an operation's fields. */
+export const askedInput = ({
+  prompt,
+  chat = false,
+  messages,
+}: Asked): Pick<OpInput<"generate">["requests"][number], "prompt" | "chat" | "messages"> =>
+  messages === undefined ? { prompt, chat } : { messages: messages.map(({ role, content }) => ({ role, content })) };
+
+/** What is changed of the routing, in an operation's fields. */
+export const changeInput = (
+  change: RoutingChange,
+): Pick<OpInput<"generate">["requests"][number], "topK" | "masked" | "keepDecisionAs" | "decision"> => {
+  const { topK = null, masked = [], keepDecisionAs = null, decision = null } = change;
+  return { topK, masked: [...masked], keepDecisionAs, decision };
+};
+
+/** What a result calls its prompt: of a chat the newest message. */
+export const promptText = ({ prompt, messages }: Asked): string => prompt ?? messages?.at(-1)?.content ?? "";
+
+/** A routing where there is one. */
+export const routingField = (
+  routing: OpOutput<"generate">["outputs"][number]["routing"],
+): { readonly routing?: Routing } => (routing === null ? {} : { routing });
