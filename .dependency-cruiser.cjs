@@ -19,6 +19,8 @@ const layers = {
   bench: ["errors", "util", "spec", "graph", "methods", "data", "tasks", "backend", "generate", "runs"],
   sweep: ["errors", "util", "spec", "runs"],
   report: ["errors", "util", "spec", "graph", "methods", "runs"],
+  reproduce: ["errors", "util", "spec", "report"],
+  display: ["errors", "util", "runs", "train", "generate"],
   client: [
     "errors",
     "util",
@@ -36,7 +38,7 @@ const layers = {
     "bench",
     "report",
   ],
-  cli: ["errors", "util", "spec", "client", "runs", "sweep", "report"],
+  cli: ["errors", "util", "spec", "client", "runs", "sweep", "report", "reproduce"],
 };
 
 const pathOf = (layer) => `^ts/${layer}(\\.ts$|/)`;

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { withLock } from "./lock.mjs";
+import { copyPageAssets, pageAssets } from "./page-assets.mjs";
 import { hashOf, listFiles, progress, readText, root, stateFolder, writeAtomically } from "./paths.mjs";
 import { run, runTool } from "./run.mjs";
 
@@ -60,7 +61,9 @@ const sources = () => listFiles(join(root, "ts"), ".ts");
 
 const buildKey = (files) =>
   hashOf([
-    ...["tsconfig.json", "tsconfig.build.json", "package-lock.json"].map((file) => readText(join(root, file))),
+    ...["tsconfig.json", "tsconfig.build.json", "package-lock.json", ...pageAssets()].map((file) =>
+      readText(join(root, file)),
+    ),
     ...files.flatMap((file) => [file, readText(join(root, "ts", file))]),
   ]);
 
@@ -81,6 +84,7 @@ const build = async () => {
   const beside = join(stateFolder, `dist-${process.pid}`);
   const code = await runTool("typescript/bin/tsc", ["-p", "tsconfig.build.json", "--outDir", beside], { quiet: true });
   if (code !== 0) throw new SetUpError("the TypeScript sources do not compile; tsc's messages are above", 1);
+  copyPageAssets(beside);
   const dist = join(root, "dist");
   if (existsSync(dist)) renameSync(dist, `${beside}-old`);
   renameSync(beside, dist);

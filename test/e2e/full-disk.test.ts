@@ -77,6 +77,12 @@ describe("a full disk", () => {
         expect(refused.exitCode).toBe(1);
         expect(jsonOf(refused)).toMatchObject({ error: { code: "run/disk", found: "EROFS" } });
       }
+      const { model: name, ...of } = JSON.parse(readFileSync(spec, "utf8"));
+      const sweep = join(parent, "sweep.json");
+      writeFileSync(sweep, JSON.stringify({ name: "s", model: name, groups: [{ name: "g", spec: of }] }));
+      const refused = await runProgram(["sweep", sweep, "--out", join(disk, "sweep"), "--json"]);
+      expect(refused.exitCode).toBe(1);
+      expect(jsonOf(refused)).toMatchObject({ error: { code: "run/disk", found: "EROFS" } });
     } finally {
       execaSync("umount", [disk]);
     }

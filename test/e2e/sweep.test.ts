@@ -3,6 +3,8 @@ import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { finishSweep, killSweep, recordedSteps, sweepTableOf } from "../../scripts/lib/sweep-kills.js";
+import { seededRandom } from "../../ts/util/random.js";
 import { jsonOf, programFile, runProgram } from "../support/cli.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
 import { makeTinyModel } from "../support/tiny-model.js";
@@ -15,8 +17,8 @@ afterAll(() => model.remove());
 
 const steps = 12;
 
-/** Two methods by two seeds on a file of rows; float32 on the CPU, so that tables can be compared exactly. */
-const specFile = async (): Promise<string> => {
+/** Two methods by seeds on a file of rows; float32 on the CPU, so that tables can be compared exactly. */
+const specFile = async (seeds: readonly number[] = [0, 1]): Promise<string> => {
   const folder = await temporaryFolder();
   const rows = Array.from({ length: 60 }, (_, index) =>
     JSON.stringify({ prompt: `What follows ${index}?`, answer: ` ${index + 1}` }),
@@ -41,7 +43,7 @@ const specFile = async (): Promise<string> => {
         { kind: "lora", rank: 4 },
         { kind: "milora", rank: 4 },
       ],
-      "train.seed": [0, 1],
+      "train.seed": seeds,
     },
     groups: [{ name: "rows" }],
   };
@@ -53,23 +55,13 @@ const specFile = async (): Promise<string> => {
 const runsIn = (out: string): readonly string[] =>
   existsSync(join(out, "runs")) ? readdirSync(join(out, "runs")).map((id) => join(out, "runs", id, "run")) : [];
 
-const weightSteps = (run: string): readonly number[] => {
-  const file = join(run, "events.jsonl");
-  if (!existsSync(file)) return [];
-  return readFileSync(file, "utf8")
-    .split("\n")
-    .filter((line) => line.endsWith("}"))
-    .map((line): { readonly type: string; readonly kind?: string; readonly step: number } => JSON.parse(line))
-    .flatMap(({ type, kind, step }) => (type === "step" && kind === "weights" ? [step] : []));
-};
-
 /** Starts the sweep and sends it a signal while its run number `count` is at work. */
 const interrupt = async (args: readonly string[], count: number, signal: "SIGKILL" | "SIGINT") => {
   const out = args[args.indexOf("--out") + 1] ?? "";
   const child = execa("node", [programFile, ...args], { reject: false, timeout: 240_000 });
   const deadline = Date.now() + 200_000;
   while (Date.now() < deadline && child.exitCode === null) {
-    if (runsIn(out).filter((run) => weightSteps(run).some((step) => step >= 3)).length >= count) break;
+    if (runsIn(out).filter((run) => recordedSteps(run).some((step) => step >= 3)).length >= count) break;
     await wait(20);
   }
   child.kill(signal);
@@ -83,12 +75,6 @@ interface Job {
 }
 
 const jobsIn = (out: string): readonly Job[] => JSON.parse(readFileSync(join(out, "sweep.json"), "utf8")).jobs;
-
-/** The table without what a clock decides. */
-const tableOf = (out: string): unknown =>
-  JSON.parse(readFileSync(join(out, "results.json"), "utf8"), (key, value: unknown) =>
-    key.endsWith("TokensPerSecond") ? undefined : value,
-  );
 
 const textOf = (file: string): string => readFileSync(file, "utf8");
 
@@ -119,10 +105,10 @@ describe("milora sweep", () => {
       ["finished", 1],
     ]);
     for (const run of runsIn(disturbed))
-      expect(weightSteps(run)).toEqual(Array.from({ length: steps }, (_, step) => step + 1));
+      expect(recordedSteps(run)).toEqual(Array.from({ length: steps }, (_, step) => step + 1));
     expect(textOf(join(disturbed, "runs", first?.id ?? "", "run", "run.json"))).toBe(firstRecord);
-    expect(tableOf(disturbed)).toEqual(tableOf(straight));
-    expect(tableOf(disturbed)).toMatchObject({
+    expect(sweepTableOf(disturbed)).toEqual(sweepTableOf(straight));
+    expect(sweepTableOf(disturbed)).toMatchObject({
       tables: [{ measure: "dev perplexity", rows: [{ trainable: 4096, after: [{ seed: 0 }, { seed: 1 }] }, {}] }],
     });
 
@@ -130,6 +116,16 @@ describe("milora sweep", () => {
     expect(again.exitCode).toBe(0);
     expect(jsonOf(again)).toEqual(jsonOf(last));
     expect(jobsIn(disturbed).map(({ attempts }) => attempts)).toEqual([1, 2, 2, 1]);
+  });
+
+  it("killed by -9 at random moments: the same table, each step once, no finished job touched again", async () => {
+    const folder = await temporaryFolder();
+    const options = { command: [programFile], spec: await specFile([0]), folder, steps };
+    const undisturbed = await finishSweep(options, join(folder, "straight"));
+    // scripts/sweep-kills.ts makes as many as one likes.
+    const result = await killSweep({ ...options, kills: 3, random: seededRandom(5) }, undisturbed);
+    expect(result.kills).toBe(3);
+    expect(result.sweeps).toBeGreaterThan(0);
   });
 
   it("lists the runs without starting Python, and names a wrong axis", async () => {
@@ -142,11 +138,25 @@ describe("milora sweep", () => {
         { name: "rows/lora rank=4/seed-0", state: "waiting" },
         { name: "rows/lora rank=4/seed-1", state: "waiting" },
       ],
+      estimate: { left: 2, seconds: null, bytes: null },
     });
     expect(existsSync(out)).toBe(false);
     writeFileSync(spec, textOf(spec).replace("train.seed", "train.seeed"));
     const wrong = await runProgram(["sweep", spec, "--out", out], { env });
     expect(wrong.exitCode).toBe(2);
     expect(wrong.stderr).toContain('Did you mean "train.seed"?');
+  });
+
+  it("plans the runs of a table of the paper without starting Python, and names a table that is none", async () => {
+    const out = join(await temporaryFolder(), "out");
+    const env = { MILORA_PYTHON: "/nowhere/python" };
+    const rest = ["--model", "m", "--data", "d", "--scale", "small", "--out", out, "--dry-run", "--json"];
+    const planned = await runProgram(["reproduce", "figure-3", ...rest], { env });
+    expect(planned.exitCode, planned.stderr).toBe(0);
+    expect(jsonOf(planned)).toMatchObject({ estimate: { left: 16, seconds: null } });
+    expect(existsSync(out)).toBe(false);
+    const wrong = await runProgram(["reproduce", "figure-9", ...rest], { env });
+    expect(wrong.exitCode).toBe(2);
+    expect(jsonOf(wrong)).toMatchObject({ error: { code: "input/unknown-name", path: "target", found: "figure-9" } });
   });
 });

@@ -1,41 +1,48 @@
+import { cellOf, none, numberCell, numberColumn, points, probability, textCell, textColumn } from "./cells.js";
+import type { Cell, ReportTable } from "./report-model.js";
 import type { PairedRow, PairedSeed } from "./sweep-paired.js";
 import type { SweepRow, SweepTable } from "./sweep-table.js";
-
-/** Percentage points with their sign. */
-const points = (difference: number): string => `${difference > 0 ? "+" : ""}${(100 * difference).toFixed(1)}`;
-
-const probability = (p: number): string => (p < 0.0001 ? "< 0.0001" : p.toFixed(4));
 
 const seedText = ({ seed, difference, interval, p }: PairedSeed): string =>
   `${seed}: ${points(difference)} (${interval.map(points).join(" to ")}, p ${probability(p)})`;
 
-const rowLine = (name: string, paired: PairedRow): string => {
-  const { seeds, difference, spread, onlyReference, onlyMethod, p, adjustedP, verdict } = paired;
-  const cells = [
-    name.replaceAll("|", String.raw`\|`),
-    seeds.map(seedText).join("; "),
-    seeds.length < 2 ? points(difference) : `${points(difference)} (${spread.map(points).join(" to ")})`,
-    String(onlyMethod),
-    String(onlyReference),
-    probability(p),
-    probability(adjustedP),
-    verdict,
-  ];
-  return `| ${cells.join(" | ")} |`;
-};
+const meanText = ({ seeds, difference, spread }: PairedRow): string =>
+  seeds.length < 2 ? points(difference) : `${points(difference)} (${spread.map(points).join(" to ")})`;
 
-/** Markdown of a table's paired comparisons; nothing where there are none. */
-export const pairedLines = ({ reference, rows }: SweepTable): readonly string[] => {
-  const lines = rows.flatMap(({ row, paired }) => (paired === null ? [] : [rowLine(row, paired)]));
-  if (lines.length === 0 || reference === null) return [];
-  return [
-    `### Against ${reference}, row by row`,
-    "",
-    "| method | difference by seed | mean (lowest to highest) | only it right | only the reference right | p | p of all | it is |",
-    "| --- | --- | --- | ---: | ---: | ---: | ---: | --- |",
-    ...lines,
-    "",
-  ];
+const rowCells = (name: string, paired: PairedRow): readonly Cell[] => [
+  textCell(name),
+  cellOf(paired.seeds.map(seedText).join("; ") || none, [
+    paired.seeds.map(({ seed, difference }) => `${seed}=${difference}`).join(" "),
+  ]),
+  cellOf(meanText(paired), [paired.difference, ...paired.spread]),
+  numberCell(paired.onlyMethod, String),
+  numberCell(paired.onlyReference, String),
+  numberCell(paired.p, probability),
+  numberCell(paired.adjustedP, probability),
+  textCell(paired.verdict),
+];
+
+/** A table's methods against its reference, row by row; nothing where nothing was compared. */
+export const pairedTable = ({ reference, rows, group, task }: SweepTable): ReportTable | undefined => {
+  const compared = rows.flatMap(({ row, paired }) => (paired === null ? [] : [rowCells(row, paired)]));
+  if (compared.length === 0 || reference === null) return undefined;
+  return {
+    title: `Against ${reference}, row by row`,
+    columns: [
+      textColumn("method"),
+      textColumn("difference by seed", "paired_by_seed"),
+      { ...textColumn("mean (lowest to highest)"), csv: ["paired_difference", "paired_lowest", "paired_highest"] },
+      numberColumn("only it right", "only_method"),
+      numberColumn("only the reference right", "only_reference"),
+      numberColumn("p", "paired_p"),
+      numberColumn("p of all", "paired_adjusted_p"),
+      textColumn("it is", "paired_verdict"),
+    ],
+    rows: compared,
+    before: [],
+    notes: [],
+    context: { group, task, reference },
+  };
 };
 
 const guide =
@@ -47,7 +54,7 @@ const guide =
 
 /** How to read the paired comparisons, where there are any. */
 export const pairedGuide = (tables: readonly SweepTable[]): readonly string[] =>
-  tables.some(({ rows }) => rows.some(({ paired }) => paired !== null)) ? ["", guide] : [];
+  tables.some(({ rows }) => rows.some(({ paired }) => paired !== null)) ? [guide] : [];
 
 export const pairedCsvColumns = [
   "reference",

@@ -3,96 +3,20 @@ import type { SweepJobRecord, SweepRecord } from "../runs/sweep-record.js";
 import { writeFileAtomic } from "../util/files.js";
 import { counted } from "../util/text.js";
 import type { JobResults } from "./sweep-paired.js";
-import { pairedCsvColumns, pairedCsvValues, pairedGuide, pairedLines } from "./sweep-paired-text.js";
+import { marksGuide } from "./cells.js";
+import { csvCell } from "./csv.js";
+import { tableMarkdown } from "./markdown.js";
+import { pairedCsvColumns, pairedCsvValues, pairedGuide, pairedTable } from "./sweep-paired-text.js";
+import { sweepResultTable, sweepTableTitle } from "./sweep-result-table.js";
 import { plannedJobs, type SweepRow, type SweepTable, sweepTables } from "./sweep-table.js";
 
-const none = "-";
-
-const figure = (table: SweepTable, value: number): string =>
-  table.measure === "accuracy" ? `${(100 * value).toFixed(1)} %` : value.toFixed(4);
-
-const grouped = (value: number): string => value.toLocaleString("en");
-
-const rate = (value: number | null): string =>
-  value === null ? none : value < 10 ? value.toFixed(1) : grouped(Math.round(value));
-
-const activatedText = ({ activated }: SweepRow): string => {
-  if (activated === null) return none;
-  const { min, mean, max } = activated;
-  return min === max ? grouped(mean) : [min, mean, max].map(grouped).join(" / ");
-};
-
-const escaped = (text: string): string => text.replaceAll("|", String.raw`\|`);
-
-const line = (cells: readonly string[]): string => `| ${cells.map(escaped).join(" | ")} |`;
-
-const rowLine = (table: SweepTable, row: SweepRow): string => {
-  const { before, after, median, spread, missing } = row;
-  const value = (of: number | null): string => (of === null ? none : figure(table, of));
-  const seeds = after.map(({ seed, value: of }) => `${seed}: ${figure(table, of)}`).join(", ");
-  return line([
-    row.row,
-    row.trainable === null ? none : grouped(row.trainable),
-    activatedText(row),
-    value(before),
-    missing === 0 ? seeds : `${seeds === "" ? "" : `${seeds}, `}${missing} missing`,
-    value(median),
-    spread === null ? none : after.length < 2 ? "one seed" : spread.map((of) => figure(table, of)).join(" to "),
-    before === null ? none : row.againstBefore,
-    rate(row.trainTokensPerSecond),
-    rate(row.decodeTokensPerSecond),
-  ]);
-};
-
-/** What the table says of the best row; a difference inside the spread is told as one. */
-const verdict = ({ rows }: SweepTable): string => {
-  const withResult = rows.filter(({ median }) => median !== null);
-  const best = withResult.find(({ againstBest }) => againstBest === null);
-  if (best === undefined) return "No run has a result yet.";
-  if (withResult.length === 1) return "";
-  const named = (comparison: SweepRow["againstBest"]): string =>
-    withResult.flatMap(({ row, againstBest }) => (againstBest === comparison ? [row] : [])).join(", ");
-  const [inside, unknown] = [named("inside the spread"), named("unknown")];
-  const parts = [
-    inside === "" ? [] : [`inside the spread, so no difference is shown: ${inside}`],
-    unknown === "" ? [] : [`no spread known, so not comparable: ${unknown}`],
-  ].flat();
-  return parts.length === 0
-    ? `Best: ${best.row}, apart from all others.`
-    : `Best median: ${best.row}; ${parts.join("; ")}.`;
-};
-
-const percent = (value: number): string => `${(100 * value).toFixed(1)} %`;
-
 const tableLines = (table: SweepTable): readonly string[] => {
-  const { group, task, measure, chance, majority, protocols, rows } = table;
-  const levels =
-    chance === null || majority === null
-      ? []
-      : [`Chance ${percent(chance)}, always the most frequent answer ${percent(majority)}.`, ""];
+  const paired = pairedTable(table);
   return [
-    `## ${group}${task === null || task === group ? "" : `: ${task}`} (${measure})`,
+    `## ${sweepTableTitle(table)}`,
     "",
-    ...protocols.map((protocol) => `Scored: ${protocol}.`),
-    ...(protocols.length > 0 ? [""] : []),
-    ...levels,
-    line([
-      "method",
-      "trainable",
-      "activated (min / mean / max)",
-      "before",
-      "after, by seed",
-      "median",
-      "spread",
-      "against before",
-      "training, tokens/s",
-      "decoding, new tokens/s",
-    ]),
-    "| --- | ---: | ---: | ---: | --- | ---: | --- | --- | ---: | ---: |",
-    ...rows.map((row) => rowLine(table, row)),
-    "",
-    ...[verdict(table)].filter((text) => text !== "").flatMap((text) => [text, ""]),
-    ...pairedLines(table),
+    ...tableMarkdown(sweepResultTable(table)),
+    ...(paired === undefined ? [] : [`### ${paired.title}`, "", ...tableMarkdown(paired)]),
   ];
 };
 
@@ -103,7 +27,9 @@ const machineText = ({ machine }: SweepJobRecord): readonly string[] =>
     ? []
     : [`${counted(machine.cores, "core")} of ${machine.processor}, ${machine.platform}, Node ${machine.node}`];
 
-const conditions = (record: SweepRecord, jobs: readonly SweepJobRecord[]): readonly string[] => {
+/** What the runs of a sweep were made with: model, machine, versions, date. */
+export const sweepConditions = (record: SweepRecord): readonly string[] => {
+  const jobs = plannedJobs(record);
   const trains = jobs.flatMap(({ train }) => (train === null ? [] : [train]));
   const versions = trains.map(({ versions }) =>
     Object.entries(versions)
@@ -115,48 +41,45 @@ const conditions = (record: SweepRecord, jobs: readonly SweepJobRecord[]): reado
     .toSorted()
     .at(-1);
   return [
-    `- model: ${record.model}`,
-    `- machine: ${distinctTexts(jobs.flatMap(machineText))}`,
-    `- device and dtype: ${distinctTexts(trains.map(({ device, dtype }) => `${device}, ${dtype}`))}`,
-    `- versions: ${distinctTexts(versions)}`,
-    `- last result: ${date?.slice(0, 10) ?? "none yet"}`,
+    `model: ${record.model}`,
+    `machine: ${distinctTexts(jobs.flatMap(machineText))}`,
+    `device and dtype: ${distinctTexts(trains.map(({ device, dtype }) => `${device}, ${dtype}`))}`,
+    `versions: ${distinctTexts(versions)}`,
+    `last result: ${date?.slice(0, 10) ?? "none yet"}`,
   ];
 };
 
-const openJobs = (jobs: readonly SweepJobRecord[]): readonly string[] => {
-  const open = jobs.filter(({ state }) => state !== "finished");
-  if (open.length === 0) return [];
-  const lines = open.map(({ name, state, error }) => {
-    return `- ${name}: ${state}${error === null ? "" : `: ${error.replaceAll(/\s+/g, " ")}`}`;
-  });
-  return ["## Without a result", "", ...lines, ""];
-};
+/** A line for each run that has no result. */
+export const openRuns = (record: SweepRecord): readonly string[] =>
+  plannedJobs(record)
+    .filter(({ state }) => state !== "finished")
+    .map(({ name, state, error }) => `${name}: ${state}${error === null ? "" : `: ${error.replaceAll(/\s+/g, " ")}`}`);
 
-const readingGuide =
+/** How to read the tables of a sweep. */
+export const readingGuide =
   "Spread: the lowest and the highest of the seeds. Results differ where their ranges do not touch: the spreads of " +
   "two seeds or more, the 95 % interval of the test rows (Wilson) of one seed. Activated: adapter parameters that " +
   "one prompt uses, without routers. Rates are medians over the seeds, measured beside whatever else the machine did.";
 
+const listed = (lines: readonly string[]): readonly string[] => lines.map((line) => `- ${line}`);
+
 /** `tables`: those of the record, as {@link sweepTables} makes them. */
 export const sweepMarkdown = (record: SweepRecord, tables: readonly SweepTable[]): string => {
-  const jobs = plannedJobs(record);
+  const open = openRuns(record);
   return [
     `# ${record.name}`,
     "",
     ...(record.description === null ? [] : [record.description, ""]),
-    ...conditions(record, jobs),
+    ...listed(sweepConditions(record)),
     "",
     ...tables.flatMap(tableLines),
-    ...openJobs(jobs),
+    ...(open.length === 0 ? [] : ["## Without a result", "", ...listed(open), ""]),
     readingGuide,
-    ...pairedGuide(tables),
+    "",
+    marksGuide,
+    ...pairedGuide(tables).flatMap((text) => ["", text]),
     "",
   ].join("\n");
-};
-
-const csvCell = (value: string | number | null): string => {
-  const text = value === null ? "" : String(value);
-  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
 const csvValues = (table: SweepTable, row: SweepRow): readonly (string | number | null)[] => [

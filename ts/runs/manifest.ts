@@ -15,6 +15,8 @@ export const manifestSchema = z.object({
   dtype: z.string(),
   /** The spec with all defaults filled in. */
   spec: runSchema,
+  /** Checksum of the adapter's plan, `plan/adapter_config.json`; records of older versions have none. */
+  plan: z.string().optional(),
   /** Checksums of the tokenised rows, and their form: a resumed run must see the same. */
   data: z.object({
     train: z.string(),

@@ -17,6 +17,8 @@ export interface RunFolder {
   /** The plan of the search before it; only where the method searches. */
   readonly searchPlan: string;
   readonly events: string;
+  /** TensorBoard's event files; only where the spec asks for them. */
+  readonly tensorboard: string;
   readonly checkpoints: string;
   /** The best adapter, in PEFT's layout. */
   readonly adapter: string;
@@ -32,6 +34,7 @@ export const runFolder = (root: string): RunFolder => ({
   plan: join(root, "plan", "adapter_config.json"),
   searchPlan: join(root, "plan", "search.json"),
   events: join(root, "events.jsonl"),
+  tensorboard: join(root, "tensorboard"),
   checkpoints: join(root, "checkpoints"),
   adapter: join(root, "adapter"),
   results: join(root, "results"),

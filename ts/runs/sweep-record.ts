@@ -8,6 +8,7 @@ const trainFigures = manifestSchema.pick({
   versions: true,
   device: true,
   dtype: true,
+  plan: true,
   step: true,
   stoppedBy: true,
   best: true,
@@ -59,6 +60,8 @@ const jobRecord = z.object({
   attempts: z.int(),
   error: z.string().nullable(),
   finished: z.string().nullable(),
+  /** Seconds of its tries, those that were killed left out; records of older versions have none. */
+  seconds: z.number().nullable().default(null),
   machine: machine.nullable(),
   train: trainFigures.nullable(),
   scores: z.array(scoreFigures).nullable(),

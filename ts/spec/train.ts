@@ -80,6 +80,10 @@ export const trainSchema = z.strictObject({
     .positive()
     .default(10)
     .meta({ description: "Minutes without a step after which the run says that it stalls." }),
+  tensorboard: z.boolean().optional().meta({
+    description:
+      "Also writes the run's figures to `tensorboard/` in its folder; needs the Python package tensorboard.",
+  }),
   seed: z.int().min(0).default(0),
   device: z.string().default("auto").meta({ description: "auto, cpu, cuda, cuda:1, mps." }),
   dtype: z

@@ -31,6 +31,7 @@ const waiting = ({ id, name, kind, group, row, seed, before, evaluate }: SweepJo
   attempts: 0,
   error: null,
   finished: null,
+  seconds: null,
   machine: null,
   train: null,
   scores: null,
@@ -40,10 +41,13 @@ const recordText = (record: SweepRecord): string => `${JSON.stringify(record, un
 
 const sweepFile = (out: string): string => join(out, "sweep.json");
 
+/** What a sweep leaves that was killed while it wrote its first record. */
+const isHalfRecord = (name: string): boolean => /^sweep\.json\..*\.tmp$/.test(name);
+
 const readRecord = async (out: string, name: string): Promise<SweepRecord | undefined> => {
   const file = sweepFile(out);
   if (!existsSync(file)) {
-    if (existsSync(out) && readdirSync(out).length > 0)
+    if (existsSync(out) && readdirSync(out).some((name) => !isHalfRecord(name)))
       throw new MiloraError("run/exists", `${out} is not empty and holds no sweep.`, {
         file: out,
         hint: "Choose an empty or new folder with --out.",

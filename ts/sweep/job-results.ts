@@ -13,31 +13,49 @@ const shortened = (result: StoredResult): StoredResult => ({
   rows: result.rows.map((row) => ({ ...row, prompt: shortHash(row.prompt) })),
 });
 
-const readScore = async (results: string, score: ScoreFigures): Promise<readonly StoredResult[]> => {
-  const file = join(results, `${resultName(score)}.json`);
-  if (!existsSync(file)) return [];
+interface ReadScore {
+  readonly results: readonly StoredResult[];
+  /** Why there are none. */
+  readonly problem?: string | undefined;
+}
+
+const readScore = async (folder: string, score: ScoreFigures): Promise<ReadScore> => {
+  const file = join(folder, `${resultName(score)}.json`);
+  if (!existsSync(file)) return { results: [], problem: `${file} is gone` };
   try {
     const read = await readResults(file);
     // An adapter may have been scored again by hand: only what the sweep's own score came from is its result.
-    return read.filter((of) => of.protocol === score.protocol && of.accuracy === score.accuracy).map(shortened);
+    const own = read.filter((of) => of.protocol === score.protocol && of.accuracy === score.accuracy);
+    const problem = own.length === 0 ? `${file} no longer holds the sweep's score` : undefined;
+    return { results: own.map(shortened), problem };
   } catch (error) {
-    if (MiloraError.isInstance(error)) return [];
+    if (MiloraError.isInstance(error)) return { results: [], problem: error.message };
     throw error;
   }
 };
 
-/** What the runs of a sweep answered row by row, by job; nothing of a job whose files are gone, broken or others. */
-export const readJobResults = async (
-  out: string,
-  jobs: readonly SweepJobRecord[],
-): Promise<ReadonlyMap<string, readonly StoredResult[]>> => {
+/** What the runs of a sweep answered row by row. */
+export interface JobAnswers {
+  /** By job; nothing of a job whose files are gone, broken or others. */
+  readonly results: ReadonlyMap<string, readonly StoredResult[]>;
+  /** What could not be read and why, a line each; the tables hold its score, the paired comparisons do not. */
+  readonly problems: readonly string[];
+}
+
+/** Reads what the finished runs of a sweep answered, from their own result files. */
+export const readJobResults = async (out: string, jobs: readonly SweepJobRecord[]): Promise<JobAnswers> => {
   const results = new Map<string, readonly StoredResult[]>();
-  for (const { id, kind, state, scores } of jobs) {
+  const problems: string[] = [];
+  for (const { id, name, kind, state, scores } of jobs) {
     if (kind !== "run" || state !== "finished") continue;
     const folder = runFolder(jobPlaces(out, id).run).results;
     const read: StoredResult[] = [];
-    for (const score of scores ?? []) read.push(...(await readScore(folder, score)));
+    for (const score of scores ?? []) {
+      const { results: own, problem } = await readScore(folder, score);
+      read.push(...own);
+      if (problem !== undefined) problems.push(`${name}, left out of the comparison row by row: ${problem}`);
+    }
     results.set(id, read);
   }
-  return results;
+  return { results, problems };
 };

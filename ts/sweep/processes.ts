@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import { MiloraError } from "../errors.js";
+import { onDisk } from "../runs/disk.js";
 import { readJsonIfThere } from "../util/files.js";
 import { tryLock } from "../util/lock-file.js";
 import { identityOf, isRunning, processIdentity } from "../util/process-identity.js";
@@ -32,10 +33,10 @@ export const writeOwner = (file: string, pid: number): void => writeFileSync(fil
 
 /**
  * Holds a folder for this process until the function that it returns is called.
- * @throws MiloraError `run/exists` where another living process holds it.
+ * @throws MiloraError `run/exists` where another living process holds it; `run/disk` where it can't be written.
  */
 export const holdFolder = (file: string): (() => void) => {
-  const attempt = tryLock(file);
+  const attempt = onDisk({ what: "The sweep's folder", file }, () => tryLock(file));
   if (attempt.release === undefined) throw stillAtWork(file, attempt.holder?.pid);
   return attempt.release;
 };

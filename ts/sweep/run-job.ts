@@ -58,8 +58,8 @@ const finishedRun = (run: string): Manifest | undefined => {
 };
 
 const figuresOf = (manifest: Manifest): TrainFigures => {
-  const { versions, device, dtype, step, stoppedBy, best, tokensPerSecond, parameters } = manifest;
-  return { versions, device, dtype, step, stoppedBy, best, tokensPerSecond, parameters };
+  const { versions, device, dtype, plan, step, stoppedBy, best, tokensPerSecond, parameters } = manifest;
+  return { versions, device, dtype, plan, step, stoppedBy, best, tokensPerSecond, parameters };
 };
 
 const train = async (job: SweepJob, places: JobPlaces, start: StartChild): Promise<TrainFigures | JobFailure> => {

@@ -49,8 +49,10 @@ const runJob = async (job: SweepJob, { out, book, start, signal, onChange }: Run
   for (let attempt = 1; attempt <= 2; attempt += 1) {
     await book.update(job.id, { state: "running", attempts: book.job(job.id).attempts + 1, error: null });
     onChange?.(book.job(job.id));
+    const startedAt = performance.now();
     const outcome = await tried(job, places, start);
-    await book.update(job.id, changeOf(outcome, signal.aborted));
+    const seconds = (book.job(job.id).seconds ?? 0) + (performance.now() - startedAt) / 1000;
+    await book.update(job.id, { ...changeOf(outcome, signal.aborted), seconds });
     if (!("error" in outcome) || !outcome.again || signal.aborted) break;
   }
   onChange?.(book.job(job.id));

@@ -1,9 +1,12 @@
 import { existsSync } from "node:fs";
 import type { LoopState } from "../runs/checkpoint.js";
 import { openEventLog, type EventLog } from "../runs/events.js";
+import type { Manifest } from "../runs/manifest.js";
 import { runFolder, writeManifest } from "../runs/run-folder.js";
+import { shortHash } from "../util/records.js";
 import { openNew, openResumed, parametersOf, type OpenedRun, type RunToOpen } from "./open-run.js";
 import type { RunControl, TrainResult } from "./run-handle.js";
+import { openTensorboard } from "./tensorboard.js";
 import { runLoop } from "./train.js";
 
 export interface FineTuneOptions extends Omit<RunToOpen, "allow"> {
@@ -49,22 +52,53 @@ const resultOf = ({ folder, trainer }: OpenedRun, stoppedBy: string, state: Loop
   skipped: state.skipped.total,
 });
 
+/** The run's control, whose events also go to TensorBoard where the spec asks for it. */
+const openTracking = async ({ backend, control }: FineTuneOptions, { folder, trainer, from }: OpenedRun) => {
+  if (trainer.settings.tensorboard !== true) return { control, close: async () => undefined };
+  const log = await openTensorboard(backend, { folder: folder.tensorboard, from: from?.step ?? null });
+  const emit: RunControl["emit"] = (event) => {
+    log.add(event);
+    control.emit(event);
+  };
+  return { control: { ...control, emit }, close: log.close };
+};
+
+type Tracking = Awaited<ReturnType<typeof openTracking>>;
+
+/** Ends the tracking; what it failed at is told, and ends nothing. */
+const closeTracking = async ({ control, close }: Tracking, log: EventLog): Promise<void> => {
+  const failure = await close();
+  if (failure === undefined) return;
+  const event = { type: "warning", message: `TensorBoard's file is not whole: ${failure.message}` } as const;
+  log.append(event);
+  control.emit(event);
+};
+
+const finishedManifest = ({ manifest, trainer }: OpenedRun, result: TrainResult): Manifest => {
+  const { steps: step, stoppedBy, best, tokensPerSecond, skipped } = result;
+  const finished = trainer.step >= trainer.totalSteps || stoppedBy === "patience";
+  const found = { plan: shortHash(trainer.config), parameters: parametersOf(trainer) };
+  const figures = { step, stoppedBy, best, tokensPerSecond, skipped, ...found };
+  return { ...manifest, state: finished ? "finished" : "stopped", ...figures };
+};
+
 /** The loop of an opened run, with its record kept whatever happens. */
 const loopAndRecord = async (options: FineTuneOptions, opened: OpenedRun): Promise<TrainResult> => {
   const { folder, trainer, manifest, from } = opened;
-  const { control, resume } = options;
   let log: EventLog | undefined;
+  let tracking: Tracking | undefined;
   try {
-    log = openEventLog(folder.events, resume ? (from?.eventBytes ?? 0) : undefined);
-    tellStart(options, opened, log);
+    log = openEventLog(folder.events, options.resume ? (from?.eventBytes ?? 0) : undefined);
+    tracking = await openTracking(options, opened);
+    const { control } = tracking;
+    tellStart({ ...options, control }, opened, log);
     const { stoppedBy, state } = await runLoop({ trainer, folder, log, control, from });
+    await closeTracking(tracking, log);
     const result = resultOf(opened, stoppedBy, state);
-    const { steps: step, best, tokensPerSecond, skipped } = result;
-    const finished = trainer.step >= trainer.totalSteps || stoppedBy === "patience";
-    const figures = { step, stoppedBy, best, tokensPerSecond, skipped, parameters: parametersOf(trainer) };
-    await writeManifest(folder, { ...manifest, state: finished ? "finished" : "stopped", ...figures });
+    await writeManifest(folder, finishedManifest(opened, result));
     return result;
   } catch (error) {
+    await tracking?.close();
     const message = error instanceof Error ? error.message : String(error);
     await writeManifest(folder, { ...manifest, state: "failed", step: trainer.step, error: message }).catch(
       () => undefined,

@@ -19,6 +19,7 @@ import {
   type RunFolder,
 } from "../runs/run-folder.js";
 import type { RunSpec } from "../spec/run.js";
+import { shortHash } from "../util/records.js";
 import { createTrainer } from "./create-trainer.js";
 import { allowedChanges, checkRows, checkSource } from "./resume-checks.js";
 import type { Trainer } from "./trainer.js";
@@ -90,6 +91,7 @@ const firstManifest = (
   device: session.device,
   dtype: session.dtype,
   spec,
+  plan: shortHash(trainer.config),
   data: { train: trainer.rows.train.checksum, dev: trainer.rows.dev.checksum, ...data },
   parent: parentOf(spec.train),
   changes: [],

@@ -38,6 +38,7 @@ const changeable: readonly string[] = [
   "train.keepCheckpoints",
   "train.nonFiniteLimit",
   "train.stallMinutes",
+  "train.tensorboard",
   "train.device",
   "train.dtype",
   "train.attention",

@@ -43,6 +43,7 @@ const job = (change: Partial<SweepJobRecord>): SweepJobRecord => ({
   attempts: 1,
   error: null,
   finished: "2026-01-02T03:04:05Z",
+  seconds: 60,
   machine: { cores: 2, processor: "A CPU", platform: "linux-x64", node: "20.0.0" },
   train: {
     versions: { torch: "2.13" },
@@ -183,7 +184,8 @@ describe("the written tables", () => {
       "- last result: 2026-01-02",
       "Scored: arc v1; 100 rows.",
       "Chance 25.0 %, always the most frequent answer 26.0 %.",
-      "| milora | 1,000 | 100 / 200 / 300 | 40.0 % | 0: 60.0 %, 1: 70.0 % | 65.0 % | 60.0 % to 70.0 % | better | 40 | 65 |",
+      "| milora | 1,000 | 100 / 200 / 300 | 40.0 % | 0: 60.0 %, 1: 70.0 % | **65.0 %** | 60.0 % to 70.0 % | better | 40 | 65 |",
+      "1: 65.0 % | <u>60.0 %</u> ≈ |",
       "| dora | - | - | 40.0 % | 1 missing | - | - | unknown | - | - |",
       "Best median: milora; inside the spread, so no difference is shown: lora.",
       "- g/dora: failed: out of memory",

@@ -59,7 +59,7 @@ it("reads what runs answered, where the file still holds the score that the swee
       job("before", { kind: "before", seed: null }),
     ],
   });
-  const read = await readJobResults(out, jobs);
+  const { results: read, problems } = await readJobResults(out, jobs);
   expect(Object.fromEntries([...read].map(([id, results]) => [id, results.length]))).toEqual({
     good: 1,
     protocol: 0,
@@ -68,6 +68,10 @@ it("reads what runs answered, where the file still holds the score that the swee
     foreign: 0,
     gone: 0,
   });
+  // Each that could not be read is listed with its reason.
+  expect(problems.map((line) => line.split(",")[0])).toEqual(["protocol", "accuracy", "broken", "foreign", "gone"]);
+  expect(problems[2]).toContain("not JSON");
+  expect(problems[4]).toContain("is gone");
   const rows = read.get("good")?.[0]?.rows ?? [];
   expect(rows.map(({ correct }) => correct)).toEqual([true, true, false, false]);
   // Prompts are kept as checksums: equal where they are equal, and short.

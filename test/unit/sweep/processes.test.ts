@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { holdFolder, waitUntilGone, writeOwner } from "../../../ts/sweep/processes.js";
 import { identityOf } from "../../../ts/util/process-identity.js";
 import { temporaryFolder } from "../../support/temporary-folder.js";
-import { rejectionOf } from "../../support/thrown.js";
+import { errorOf, rejectionOf } from "../../support/thrown.js";
 
 const fileWith = async (text: string): Promise<string> => {
   const file = join(await temporaryFolder(), "process");
@@ -31,6 +31,11 @@ describe("holdFolder", () => {
 
   it("takes a garbled file for nobody's", async () => {
     holdFolder(await fileWith("half a num"))();
+  });
+
+  it("tells a folder that can't be written as run/disk", async () => {
+    const file = join(await temporaryFolder(), "gone", "process");
+    expect(errorOf(() => holdFolder(file), "run/disk").file).toBe(file);
   });
 
   it("does not take another process with the same id for it", async () => {

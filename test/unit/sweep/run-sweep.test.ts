@@ -226,6 +226,13 @@ describe("the sweep's folder", () => {
     await rejectionOf(openSweepBook(foreign, sweep, jobs), "run/exists");
   });
 
+  it("is taken where a sweep was killed while it wrote its first record", async () => {
+    const out = await temporaryFolder();
+    writeFileSync(join(out, "sweep.json.4711-0a1b2c3d.tmp"), '{"format": 1, "na');
+    (await openSweepBook(out, sweep, jobs)).close();
+    expect(existsSync(join(out, "sweep.json"))).toBe(true);
+  });
+
   it("keeps the records of jobs that the spec no longer names", async () => {
     const out = await folder();
     await run(out, player());

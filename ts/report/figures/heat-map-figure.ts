@@ -1,0 +1,70 @@
+import type { ReportFigure } from "../report-model.js";
+import { distinct, quantity, tip } from "./series.js";
+
+/** A cell of a heat map, in the panel of that name. */
+export interface HeatCell {
+  readonly panel: string;
+  readonly row: string;
+  readonly column: string;
+  readonly value: number;
+}
+
+/** The usual order of a layer's modules; whatever else there is comes after. */
+const byLayer = ["q", "k", "v", "o", "gate", "up", "down"];
+
+const short = (value: number): number => Number(value.toPrecision(4));
+
+/** Experts in the order of a layer's modules. */
+export const expertOrder = (experts: readonly string[]): readonly string[] => {
+  const found = distinct(experts);
+  return [...byLayer.filter((name) => found.includes(name)), ...found.filter((name) => !byLayer.includes(name))];
+};
+
+/** Heat maps of experts, a panel each for what is compared, all on one scale from 0. */
+export const heatMapFigure = (options: {
+  readonly title: string;
+  readonly caption: string;
+  /** What a row is: a layer, a run. */
+  readonly rowTitle: string;
+  /** Name and unit of the values. */
+  readonly valueTitle: string;
+  readonly isShare: boolean;
+  readonly cells: readonly HeatCell[];
+}): ReportFigure | undefined => {
+  const { title, caption, rowTitle, valueTitle, isShare, cells } = options;
+  if (cells.length === 0) return undefined;
+  const panels = distinct(cells.map(({ panel }) => panel));
+  const format = isShare ? ".1%" : ".3~g";
+  const map = {
+    width: { step: 34 },
+    height: { step: 15 },
+    mark: { type: "rect" },
+    encoding: {
+      x: {
+        field: "column",
+        type: "nominal",
+        title: "expert",
+        sort: expertOrder(cells.map(({ column }) => column)),
+        axis: { labelAngle: 0 },
+      },
+      y: { field: "row", type: "nominal", title: rowTitle, sort: distinct(cells.map(({ row }) => row)) },
+      color: quantity("value", valueTitle, {
+        scale: { scheme: "viridis", domainMin: 0 },
+        legend: { format: isShare ? ".0%" : "~g", gradientLength: 160 },
+      }),
+      tooltip: [
+        ...(panels.length > 1 ? [tip("panel", "of")] : []),
+        tip("row", rowTitle),
+        tip("column", "expert"),
+        tip("value", valueTitle, format),
+      ],
+    },
+  };
+  const facet = { field: "panel", type: "nominal", title: null, sort: panels, header: { labelLimit: 260 } };
+  return {
+    title,
+    caption,
+    data: cells.map(({ value, ...cell }) => ({ ...cell, value: short(value) })),
+    spec: panels.length > 1 ? { facet, columns: 2, spec: map } : map,
+  };
+};
