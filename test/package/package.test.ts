@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -35,6 +35,10 @@ test("npm pack: all that a user needs and nothing else", async () => {
   const expected =
     /^(dist|schemas|py\/milora)\/|^py\/(pyproject\.toml|requirements[\w-]*\.lock)$|^(LICENSE|README\.md|CHANGELOG\.md|package\.json)$/u;
   expect(files.filter((path) => !expected.test(path) || /\.pyc$|__pycache__|\.test\./u.test(path))).toEqual([]);
+});
+
+test("the tarball is under 1 MB", () => {
+  expect(statSync(milora.tarball).size).toBeLessThan(1e6);
 });
 
 test("publint finds nothing", async () => {
