@@ -87,8 +87,9 @@ def test_lm_eval_adapter(folder, monkeypatch, capsys):
     (tasks / "task.yaml").write_text(_TASK)
     rows = [{"question": f"What is {number}?", "choices": ["one", "two"], "right": number % 2} for number in range(4)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # Both libraries have read their environment by now.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     run(monkeypatch, folder, "lm_eval_adapter", "made_up", "tasks")
     assert "made_up acc,none: 0." in capsys.readouterr().out
 
