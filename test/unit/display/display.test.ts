@@ -32,7 +32,6 @@ const terminal = (): readonly string[] => {
 
 afterEach(() => {
   vi.unstubAllGlobals();
-  vi.restoreAllMocks();
 });
 
 const step = (number: number, loss: number | null): TrainEvent => ({
