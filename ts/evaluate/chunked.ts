@@ -21,6 +21,8 @@ export const runChunked = async <Item, Result>(options: ChunkedOptions<Item, Res
     .map((item, index) => ({ item, index, size: sizeOf(item) }))
     .toSorted((left, right) => right.size - left.size);
   const results = new Map<number, Result>();
+  // Whoever takes the time begins now, not after the first chunk, which is the longest.
+  onProgress?.(0, items.length);
   for (const chunk of chunks(bySize, batchSize)) {
     if (signal?.aborted === true) throw new MiloraError("cancelled", "The evaluation was cancelled.");
     const part = await run(chunk.map(({ item }) => item));

@@ -75,7 +75,7 @@ describe("scorer generate", () => {
   test("sends chunks, the longest prompts first, with adapter, beams and limit of tokens, and tells progress", async () => {
     const seen: number[] = [];
     const { backend } = await run(saysYes, { beams: 3, maxNewTokens: 7, onProgress: (done) => seen.push(done) });
-    expect(seen).toEqual([3, 6, 8]);
+    expect(seen).toEqual([0, 3, 6, 8]);
     expect(backend.calls.map((call) => call.name)).toEqual(["generate", "generate", "generate"]);
     expect(backend.calls[0]?.input).toEqual({
       requests: [
