@@ -116,7 +116,7 @@ def test_lack_of_memory_has_its_own_code(monkeypatch, run_op, plan):
     def exhaust(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
-    monkeypatch.setattr("milora.server.ops.generation.run", exhaust)
+    monkeypatch.setattr("milora.server.ops.generation.generate_texts", exhaust)
     with pytest.raises(MiloraError) as caught:
         run_op("generate", requests=[{"prompt": "a"}])
     assert caught.value.code == "memory/exhausted"
