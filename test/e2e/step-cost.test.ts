@@ -28,8 +28,9 @@ const stepSeconds = async (): Promise<readonly number[]> =>
   z.object({ seconds: z.array(z.number()) }).parse(await backend.session.call("stepSeconds", {})).seconds;
 
 describe("a training step on the tiny model", () => {
-  // In processor time: on a machine that others use too, the wall clock tells how long they made us wait.
-  it("costs the TypeScript side, bridge and record and schedule together, under 0.5 ms (median)", async () => {
+  // In processor time, since the wall clock tells how long others made us wait; and as bare calls of the bridge, since
+  // one machine's processor time for the same step swings by three (0.23 to 0.67 ms).
+  it("costs the TypeScript side, bridge and record and schedule together, under ten bare calls (median)", async () => {
     const train = { maxSteps: 900, epochs: 1000, activationLearningRate: 0, evalEvery: 1000, checkpointEvery: 1000 };
     const spec = await specOf(model.folder, { prompts: plainPrompts(40), train });
     const marks: { wall: number; processor: number }[] = [];
@@ -45,13 +46,23 @@ describe("a training step on the tiny model", () => {
         return output;
       },
     };
+    const bare: number[] = [];
+    const callBare = async (): Promise<void> => {
+      for (let index = 0; index < 400; index += 1) {
+        const before = processor();
+        await backend.call("hello", {});
+        bare.push(processor() - before);
+      }
+    };
     const graph = resolveGraph(await backend.call("describeModel", { model: model.folder }));
     const session = { device: "cpu", dtype: "float32", versions: {} };
     const out = join(await temporaryFolder(), "run");
     await stepSeconds();
+    await callBare();
     await startRun((control) => fineTune({ backend: timed, graph, spec, out, resume: false, control, session }))
       .result;
     const inPython = await stepSeconds();
+    await callBare();
     expect(marks).toHaveLength(900);
     expect(inPython).toHaveLength(900);
     // From the end of one step to the end of the next.
@@ -63,11 +74,13 @@ describe("a training step on the tiny model", () => {
     const warm = steps.slice(400);
     const cost = median(warm.map((step) => step.processor));
     const waited = median(warm.map((step) => step.waited));
+    const call = median(bare);
     process.stderr.write(
-      `the TypeScript side of a step: ${cost.toFixed(3)} ms of processor time; without Python's step ${waited.toFixed(3)} ms\n`,
+      `the TypeScript side of a step: ${cost.toFixed(3)} ms of processor time, ${(cost / call).toFixed(1)} bare calls; ` +
+        `without Python's step ${waited.toFixed(3)} ms\n`,
     );
     expect(cost).toBeGreaterThan(0);
-    expect(cost).toBeLessThan(0.5);
+    expect(cost).toBeLessThan(10 * call);
   });
 
   // scripts/soak.ts makes 10,000 steps and more.
