@@ -29,8 +29,9 @@ const stepSeconds = async (): Promise<readonly number[]> =>
 
 describe("a training step on the tiny model", () => {
   // In processor time, since the wall clock tells how long others made us wait; and as bare calls of the bridge, since
-  // one machine's processor time for the same step swings by three (0.23 to 0.67 ms).
-  it("costs the TypeScript side, bridge and record and schedule together, under ten bare calls (median)", async () => {
+  // one machine's processor time for the same step swings by three (0.23 to 0.67 ms). Where such a call takes 60 µs,
+  // this is half a millisecond.
+  it("costs the TypeScript side, bridge and record and schedule together, under eight bare calls (median)", async () => {
     const train = { maxSteps: 900, epochs: 1000, activationLearningRate: 0, evalEvery: 1000, checkpointEvery: 1000 };
     const spec = await specOf(model.folder, { prompts: plainPrompts(40), train });
     const marks: { wall: number; processor: number }[] = [];
@@ -80,7 +81,7 @@ describe("a training step on the tiny model", () => {
         `without Python's step ${waited.toFixed(3)} ms\n`,
     );
     expect(cost).toBeGreaterThan(0);
-    expect(cost).toBeLessThan(10 * call);
+    expect(cost).toBeLessThan(8 * call);
   });
 
   // scripts/soak.ts makes 10,000 steps and more.
