@@ -1,11 +1,11 @@
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rename, rm } from "node:fs/promises";
+import { readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { MiloraError } from "../errors.js";
 import { parseWith } from "../spec/parse.js";
-import { readJsonFile, readTextFile, systemErrorCode, writeFileAtomic } from "../util/files.js";
+import { makeFolder, readJsonFile, readTextFile, systemErrorCode, writeFileAtomic } from "../util/files.js";
 import { counted } from "../util/text.js";
 import { rawJsonLines, type RawRow } from "./raw-rows.js";
 
@@ -181,9 +181,9 @@ const fillFolder = async (hub: Hub, unit: HubUnit, folder: string): Promise<HubR
   return record;
 };
 
-const makeFolder = async (folder: string): Promise<void> => {
+const makeCache = (folder: string): void => {
   try {
-    await mkdir(folder, { recursive: true });
+    makeFolder(folder);
   } catch (cause) {
     const reason = systemErrorCode(cause) ?? String(cause);
     throw new MiloraError("run/disk", `The cache folder ${folder} can't be made (${reason}).`, {
@@ -215,7 +215,7 @@ export const hubFolder = async (
   const folder = folderOf(hub, unit);
   if (existsSync(recordFile(folder))) return { folder, record: await readRecord(folder) };
   const aside = `${folder}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`;
-  await makeFolder(aside);
+  makeCache(aside);
   try {
     await fillFolder(hub, unit, aside);
     await putInPlace(aside, folder);

@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { MiloraError } from "../errors.js";
-import { syncFolder, writeFileAtomic } from "../util/files.js";
+import { makeFolder, syncFolder, writeFileAtomic } from "../util/files.js";
 import { linkAdapter } from "./best-adapter.js";
 import { folderChecksums, folderFault, textChecksum } from "./checksums.js";
 import { diskError } from "./disk.js";
@@ -86,7 +86,7 @@ export const writeCheckpoint = async ({
   const partial = `${folder}.partial`;
   try {
     rmSync(partial, { recursive: true, force: true });
-    mkdirSync(partial, { recursive: true });
+    makeFolder(partial);
     await saveTensors(join(partial, "training"));
     if (best !== undefined) linkAdapter(best, join(partial, "best"));
     const text = JSON.stringify({ ...state, files: await folderChecksums(partial) });

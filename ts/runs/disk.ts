@@ -1,5 +1,4 @@
-import { existsSync, mkdirSync, statSync, statfsSync } from "node:fs";
-import { dirname } from "node:path";
+import { statfsSync } from "node:fs";
 import { MiloraError } from "../errors.js";
 import { systemErrorCode } from "../util/files.js";
 
@@ -39,22 +38,6 @@ export const onDisk = <Result>(
     return work();
   } catch (error) {
     throw diskError(error, place);
-  }
-};
-
-/**
- * Makes a folder and those above it. Node's own way to do so tells a read-only disk as a missing folder, and never
- * returns where the system refuses a name (Node 20).
- */
-export const makeFolder = (path: string): void => {
-  try {
-    mkdirSync(path);
-  } catch (error) {
-    const code = systemErrorCode(error);
-    if (code === "EEXIST" && statSync(path).isDirectory()) return;
-    if (code !== "ENOENT" || existsSync(dirname(path))) throw error;
-    makeFolder(dirname(path));
-    mkdirSync(path);
   }
 };
 

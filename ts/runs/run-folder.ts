@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { z } from "zod";
 import { MiloraError } from "../errors.js";
 import { parseWith } from "../spec/parse.js";
-import { readJsonFile, writeFileAtomic } from "../util/files.js";
-import { makeFolder, onDisk } from "./disk.js";
+import { makeFolder, readJsonFile, writeFileAtomic } from "../util/files.js";
+import { onDisk } from "./disk.js";
 import { manifestSchema, runFormatVersion, type Manifest } from "./manifest.js";
 import { lockRun } from "./run-lock.js";
 

@@ -1,7 +1,6 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { MiloraError } from "../errors.js";
-import { makeFolder, onDisk } from "../runs/disk.js";
 import { sweepFormatVersion, sweepRecordSchema, type SweepJobRecord, type SweepRecord } from "../runs/sweep-record.js";
 import { parseWith } from "../spec/parse.js";
 import type { SweepSpec } from "../spec/sweep.js";
@@ -96,7 +95,7 @@ export const readSweepRecord = async (
  */
 export const openSweepBook = async (out: string, sweep: SweepSpec, jobs: readonly SweepJob[]): Promise<SweepBook> => {
   let record = await readSweepRecord(out, sweep, jobs);
-  onDisk({ what: "The sweep's folder", file: out }, () => makeFolder(out));
+  // A folder that can't be written is told by the first atomic write, which makes the folder too.
   if (!existsSync(sweepFile(out))) await writeFileAtomic(sweepFile(out), recordText(record));
   const release = holdFolder(join(out, "process"));
   record = await readSweepRecord(out, sweep, jobs);

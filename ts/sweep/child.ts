@@ -1,6 +1,7 @@
 import { execa } from "execa";
-import { mkdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { makeFolder } from "../util/files.js";
 import { endWithParent } from "./end-with-parent.js";
 import { waitUntilGone, writeOwner } from "./processes.js";
 
@@ -43,7 +44,7 @@ export const childStarter =
   }): StartChild =>
   async ({ args, folder, log }) => {
     const owner = join(folder, "process");
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     await waitUntilGone(owner, goneWithinMs);
     const [file, ...options] = program;
     const logFile = { file: join(folder, log), append: true } as const;

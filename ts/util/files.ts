@@ -1,12 +1,28 @@
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { MiloraError } from "../errors.js";
 
 /** The `code` of a system error such as ENOENT; undefined for anything else. */
 export const systemErrorCode = (error: unknown): string | undefined =>
   error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+
+/**
+ * Makes a folder and those above it; a system error where it can't be made. Node's own way to do so tells a read-only disk as a missing folder, and never
+ * returns where the system refuses a name (Node 20).
+ */
+export const makeFolder = (path: string): void => {
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === "EEXIST" && statSync(path).isDirectory()) return;
+    if (code !== "ENOENT" || existsSync(dirname(path))) throw error;
+    makeFolder(dirname(path));
+    makeFolder(path);
+  }
+};
 
 /** Makes the names in a folder last: a rename is safe only after it. */
 export const syncFolder = async (folder: string): Promise<void> => {
@@ -36,7 +52,7 @@ export const writeFileAtomic = async (path: string, text: string): Promise<void>
   const target = resolve(path);
   const beside = `${target}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`;
   try {
-    await mkdir(dirname(target), { recursive: true });
+    makeFolder(dirname(target));
     await writeAndSync(beside, text);
     await rename(beside, target);
     await syncFolder(dirname(target));

@@ -1,7 +1,5 @@
-import { existsSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { checkFreeSpace, diskError, makeFolder } from "../../../ts/runs/disk.js";
+import { checkFreeSpace, diskError } from "../../../ts/runs/disk.js";
 import { temporaryFolder } from "../../support/temporary-folder.js";
 
 /** What a function throws. */
@@ -23,17 +21,6 @@ describe("the disk", () => {
       file: folder,
       hint: expect.stringContaining("--resume"),
     });
-  });
-
-  it("gives folders and those above them, and says where a file is in the way", async () => {
-    const parent = await temporaryFolder();
-    const path = join(parent, "a", "b", "c");
-    makeFolder(path);
-    makeFolder(path);
-    expect(existsSync(path)).toBe(true);
-    writeFileSync(join(parent, "file"), "");
-    expect(thrown(() => makeFolder(join(parent, "file")))).toMatchObject({ code: "EEXIST" });
-    expect(thrown(() => makeFolder(join(parent, "file", "x")))).toMatchObject({ code: "ENOTDIR" });
   });
 
   it.each([

@@ -1,9 +1,20 @@
 import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { readJsonFile, readTextFile, writeFileAtomic } from "../../../ts/util/files.js";
+import { makeFolder, readJsonFile, readTextFile, writeFileAtomic } from "../../../ts/util/files.js";
 import { temporaryFolder } from "../../support/temporary-folder.js";
 import { rejectionOf } from "../../support/thrown.js";
+
+test("makes a folder and those above it, and says where a file is in the way", async () => {
+  const parent = await temporaryFolder();
+  const path = join(parent, "a", "b", "c");
+  makeFolder(path);
+  makeFolder(path);
+  expect(await readdir(path)).toEqual([]);
+  await writeFile(join(parent, "file"), "");
+  expect(() => makeFolder(join(parent, "file"))).toThrow("EEXIST");
+  expect(() => makeFolder(join(parent, "file", "x"))).toThrow("ENOTDIR");
+});
 
 describe("writeFileAtomic", () => {
   test("makes folders, replaces a file, and leaves nothing beside it", async () => {

@@ -1,7 +1,7 @@
-import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MiloraError } from "../../errors.js";
+import { makeFolder } from "../../util/files.js";
 import { tryLock } from "../../util/lock-file.js";
 
 const pollMs = 200;
@@ -14,7 +14,7 @@ interface LockOptions {
 }
 
 const acquire = async (file: string, { signal, onWait }: LockOptions): Promise<() => void> => {
-  mkdirSync(dirname(file), { recursive: true });
+  makeFolder(dirname(file));
   const deadline = performance.now() + waitLimitMs;
   let told = false;
   for (;;) {

@@ -1,7 +1,8 @@
-import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MiloraError } from "../../errors.js";
+import { makeFolder } from "../../util/files.js";
 import { type BasePython, findBasePython, minorVersions } from "./base-python.js";
 import { runGuarded } from "./guarded.js";
 import { withLock } from "./lock.js";
@@ -179,7 +180,7 @@ export const ensureOwnEnvironment = async (options: OwnOptions): Promise<OwnEnvi
   if (ready !== undefined) return ready;
   const base = await findBasePython(options.requirements.python, options.variables);
   const folder = ownFolder(base.minor, options.variables);
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const onWait = (pid: number) =>
     options.onProgress?.({
       stage: "wait",
