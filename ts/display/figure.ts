@@ -1,3 +1,5 @@
+import { escapeMarkup } from "../util/text.js";
+
 /** A figure in every form that a notebook or a terminal can show. */
 export interface Figure {
   /** A Vega-Lite 5 specification with its data in it. */
@@ -10,10 +12,6 @@ export interface Figure {
 export const palette = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"] as const;
 
 export const colourOf = (index: number): string => palette[index % palette.length] ?? palette[0];
-
-/** Text for HTML and SVG. */
-export const escapeMarkup = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 
 /** Four significant digits; whole numbers as they are. */
 export const shortNumber = (value: number): string =>

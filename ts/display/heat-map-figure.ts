@@ -1,4 +1,5 @@
-import { escapeMarkup, type Figure, palette, shortNumber, svgFrame, vegaLiteFrame } from "./figure.js";
+import { escapeMarkup } from "../util/text.js";
+import { type Figure, palette, shortNumber, svgFrame, vegaLiteFrame } from "./figure.js";
 
 export interface HeatMapOptions {
   readonly title: string;

@@ -1,4 +1,5 @@
-import { colourOf, escapeMarkup, type Figure, shortNumber, svgFrame, vegaLiteFrame } from "./figure.js";
+import { escapeMarkup } from "../util/text.js";
+import { colourOf, type Figure, shortNumber, svgFrame, vegaLiteFrame } from "./figure.js";
 
 export interface Point {
   readonly x: number;

@@ -1,16 +1,15 @@
 import type { GeneratedText } from "../generate/generate-texts.js";
 import { MiloraError } from "../errors.js";
+import { roles } from "../spec/roles.js";
 import type { Figure } from "./figure.js";
 import { heatMapFigure } from "./heat-map-figure.js";
 
 /** Longer prompts are cut in the title. */
 const titleLength = 60;
 
-const usualExperts = ["q", "k", "v", "o", "gate", "up", "down"];
-
 /** The usual seven, active or not, so that two prompts' figures are alike; then whatever else is there. */
 const expertsOf = (layers: readonly (readonly string[])[]): readonly string[] => [
-  ...new Set([...usualExperts, ...layers.flat()]),
+  ...new Set<string>([...roles, ...layers.flat()]),
 ];
 
 /**

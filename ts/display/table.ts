@@ -1,4 +1,5 @@
-import { escapeMarkup, shortNumber } from "./figure.js";
+import { escapeMarkup } from "../util/text.js";
+import { shortNumber } from "./figure.js";
 
 type Cell = string | number | boolean | null | undefined;
 

@@ -25,3 +25,7 @@ export const counted = (count: number, singular: string, plural = `${singular}s`
 
 /** Escapes what a regular expression would read as syntax. */
 export const escapeRegExp = (text: string): string => text.replaceAll(/[$()*+.?[\\\]^{|}/-]/g, String.raw`\$&`);
+
+/** Text as HTML and SVG hold it, in attributes too. */
+export const escapeMarkup = (text: string): string =>
+  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");

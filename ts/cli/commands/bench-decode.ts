@@ -4,13 +4,14 @@ import { parseWith } from "../../spec/parse.js";
 import { openSession } from "../open-session.js";
 import { printResult, table, type CommandContext } from "../output.js";
 import {
-  differingTexts,
   machine,
   mebibyteCell,
   numberList,
   ratioCell,
+  sameCell,
   stageProgress,
   textOptions,
+  textRemarks,
 } from "./bench-shared.js";
 
 const optionsSchema = z.object({
@@ -32,7 +33,7 @@ const cells = (row: DecodeBenchRow): readonly string[] => [
   ratioCell(row.ratioToHfBase),
   (1000 * row.prefillSeconds).toFixed(0),
   mebibyteCell(row.peakBytes),
-  row.sameTokens === null ? "-" : row.sameTokens ? "yes" : "NO",
+  sameCell(row.sameTokens),
 ];
 
 const header = [
@@ -48,19 +49,11 @@ const header = [
   "same",
 ];
 
-/** Why rows are not what was asked for, each reason once. */
-const remarks = (rows: readonly DecodeBenchRow[], newTokens: number): readonly string[] => {
-  const reasons = new Map(rows.map(({ method, hfBecause }) => [method, hfBecause] as const));
-  const cut = rows.filter((row) => row.newTokens < newTokens);
-  return [
-    ...[...reasons].flatMap(([method, reason]) =>
-      reason === null ? [] : [`${method} runs in transformers: ${reason}`],
-    ),
-    ...(cut.length === 0
-      ? []
-      : [`The time of ${cut.length} rows ran out before ${newTokens} tokens (--row-seconds).`]),
-  ];
-};
+/** Why methods run in transformers, each reason once. */
+const hfRemarks = (rows: readonly DecodeBenchRow[]): readonly string[] =>
+  [...new Map(rows.map(({ method, hfBecause }) => [method, hfBecause] as const))].flatMap(([method, reason]) =>
+    reason === null ? [] : [`${method} runs in transformers: ${reason}`],
+  );
 
 /** `milora bench decode`: how fast one prompt's text is written, by method, beams and engine. */
 export const benchDecode = async (context: CommandContext, raw: object): Promise<void> => {
@@ -79,8 +72,7 @@ export const benchDecode = async (context: CommandContext, raw: object): Promise
     "",
     `${newTokens} tokens behind a prompt of ${promptTokens}, ${rounds} rounds, ${where.dtype} on ${where.device}; ${where.cpu}, ${where.cores} cores.`,
     "to base: against the base with the same beams in the same engine; same: the tokens of both engines.",
-    ...remarks(rows, newTokens),
-    ...differingTexts(rows, where.dtype),
-    ...(slowBecause === null ? [] : [`The engine runs this model through transformers' forward pass: ${slowBecause}`]),
+    ...hfRemarks(rows),
+    ...textRemarks(rows, { newTokens, dtype: where.dtype, slowBecause }),
   ]);
 };

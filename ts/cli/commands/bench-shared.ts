@@ -50,13 +50,23 @@ export const ratioCell = (ratio: number | null): string => (ratio === null ? "-"
 /** A cell of a memory size, in MiB. */
 export const mebibyteCell = (bytes: number | null): string => (bytes === null ? "-" : (bytes / 2 ** 20).toFixed(0));
 
-/** What a reader must know about texts that differ between engines; nothing where none do. */
-export const differingTexts = (
-  rows: readonly { readonly sameTokens: boolean | null }[],
-  dtype: string,
+/** What a reader must know about texts that were cut short, differ between engines, or come from the slow path. */
+export const textRemarks = (
+  rows: readonly { readonly newTokens: number; readonly sameTokens: boolean | null }[],
+  { newTokens, dtype, slowBecause }: { newTokens: number; dtype: string; slowBecause: string | null },
 ): readonly string[] => {
+  const cut = rows.filter((row) => row.newTokens < newTokens).length;
   const differing = rows.filter(({ sameTokens }) => sameTokens === false).length;
-  if (differing === 0) return [];
   const meaning = dtype === "float32" ? "which must not be" : `as rounding in ${dtype} can make them`;
-  return [`Different tokens from the other engine in ${differing} of ${rows.length} rows, ${meaning}.`];
+  return [
+    ...(cut === 0 ? [] : [`The time of ${cut} rows ran out before ${newTokens} tokens (--row-seconds).`]),
+    ...(differing === 0
+      ? []
+      : [`Different tokens from the other engine in ${differing} of ${rows.length} rows, ${meaning}.`]),
+    ...(slowBecause === null ? [] : [`The engine runs this model through transformers' forward pass: ${slowBecause}`]),
+  ];
 };
+
+/** A cell that says whether both engines wrote the same tokens. */
+export const sameCell = (sameTokens: boolean | null): string =>
+  sameTokens === null ? "-" : sameTokens ? "yes" : "NO";

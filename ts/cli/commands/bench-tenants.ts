@@ -4,13 +4,14 @@ import { parseWith } from "../../spec/parse.js";
 import { openSession } from "../open-session.js";
 import { printResult, table, type CommandContext } from "../output.js";
 import {
-  differingTexts,
   machine,
   mebibyteCell,
   numberList,
   ratioCell,
+  sameCell,
   stageProgress,
   textOptions,
+  textRemarks,
 } from "./bench-shared.js";
 
 const optionsSchema = z.object({
@@ -34,7 +35,7 @@ const cells = (row: TenantBenchRow): readonly string[] => [
   mebibyteCell(row.stepBytes.base),
   mebibyteCell(row.stepBytes.adapters),
   mebibyteCell(row.stepBytes.keysAndValues),
-  row.sameTokens === null ? "-" : row.sameTokens ? "yes" : "NO",
+  sameCell(row.sameTokens),
 ];
 
 const header = [
@@ -65,15 +66,12 @@ export const benchTenants = async (context: CommandContext, raw: object): Promis
   const where = { ...machine(), ...(await milora.placement()) };
   const { promptTokens, newTokens, rounds, topK } = options;
   const asked = { promptTokens, newTokens, rounds, topK };
-  const cut = rows.filter((row) => row.newTokens < newTokens).length;
   printResult(context, { rows, skipped, slowBecause, ...asked, machine: where }, () => [
     ...table([header, ...rows.map(cells)]),
     "",
     `${newTokens} tokens behind prompts of ${promptTokens}, k = ${topK}, ${rounds} rounds, ${where.dtype} on ${where.device}; ${where.cpu}, ${where.cores} cores.`,
     "to base: against the engine's own base at the same batch; by bytes: that ratio if what a step must read were all.",
     ...skipped.map(({ tenants, engine, reason }) => `${tenants} tenants, ${engine}: not measured. ${reason}`),
-    ...(cut === 0 ? [] : [`The time of ${cut} rows ran out before ${newTokens} tokens (--row-seconds).`]),
-    ...differingTexts(rows, where.dtype),
-    ...(slowBecause === null ? [] : [`The engine runs this model through transformers' forward pass: ${slowBecause}`]),
+    ...textRemarks(rows, { newTokens, dtype: where.dtype, slowBecause }),
   ]);
 };

@@ -1,5 +1,5 @@
 import type { ReportFigure } from "../report-model.js";
-import { colourBy, dashBy, legendPick, paleUnlessPicked, quantity, size, tip, wideScale } from "./series.js";
+import { colourBy, dashBy, legendPick, paleUnlessPicked, quantity, short, size, tip, wideScale } from "./series.js";
 
 /** One run's curve; runs of a series share colour and dash. */
 export interface Curve {
@@ -11,8 +11,6 @@ export interface Curve {
 /** All curves of a figure together have at most so many points, and each at least a few. */
 const maxPoints = 6000;
 const minPointsOfRun = 20;
-
-const short = (value: number): number => Number(value.toPrecision(4));
 
 /** Means of neighbouring points, so that noise shrinks and nothing is left out; the step is that of the last one. */
 const thinned = (points: Curve["points"], count: number): Curve["points"] => {

@@ -1,5 +1,6 @@
+import { roles } from "../../spec/roles.js";
 import type { ReportFigure } from "../report-model.js";
-import { distinct, quantity, tip } from "./series.js";
+import { distinct, quantity, short, tip } from "./series.js";
 
 /** A cell of a heat map, in the panel of that name. */
 export interface HeatCell {
@@ -9,15 +10,11 @@ export interface HeatCell {
   readonly value: number;
 }
 
-/** The usual order of a layer's modules; whatever else there is comes after. */
-const byLayer = ["q", "k", "v", "o", "gate", "up", "down"];
-
-const short = (value: number): number => Number(value.toPrecision(4));
-
-/** Experts in the order of a layer's modules. */
+/** Experts in the order of a layer's modules; whatever else there is comes after. */
 export const expertOrder = (experts: readonly string[]): readonly string[] => {
   const found = distinct(experts);
-  return [...byLayer.filter((name) => found.includes(name)), ...found.filter((name) => !byLayer.includes(name))];
+  const usual: readonly string[] = roles.filter((name) => found.includes(name));
+  return [...usual, ...found.filter((name) => !usual.includes(name))];
 };
 
 /** Heat maps of experts, a panel each for what is compared, all on one scale from 0. */

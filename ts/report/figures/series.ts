@@ -69,5 +69,8 @@ export const wideScale = (values: readonly number[]) => {
   return lowest > 0 && highest > 30 * lowest ? { type: "log" } : { zero: false };
 };
 
+/** Four significant digits: more cannot be seen, and makes the page heavy. */
+export const short = (value: number): number => Number(value.toPrecision(4));
+
 /** Fills the page's width. */
 export const size = { width: "container", height: 300 } as const;

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
+import { escapeMarkup } from "../../util/text.js";
 import { csvName } from "../cells.js";
 import type {
   Cell,
@@ -22,11 +23,8 @@ const libraryFile = (packaged: string, name: string): string => {
 
 const libraries = ["vega", "vega-lite", "vega-embed"] as const;
 
-const escaped = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
-
 const paragraphs = (texts: readonly string[], kind: string): string =>
-  texts.map((text) => `<p class="${kind}">${escaped(text)}</p>`).join("\n");
+  texts.map((text) => `<p class="${kind}">${escapeMarkup(text)}</p>`).join("\n");
 
 /** Text inside a script element, which only its own end tag may end. */
 const scriptText = (text: string): string => text.replaceAll("</script", String.raw`<\/script`);
@@ -35,7 +33,11 @@ const json = (value: unknown): string => JSON.stringify(value).replaceAll("<", S
 
 const cellHtml = ({ text, mark, inside, values }: Cell, numeric: boolean): string => {
   const marked =
-    mark === "best" ? `<b>${escaped(text)}</b>` : mark === "second" ? `<u>${escaped(text)}</u>` : escaped(text);
+    mark === "best"
+      ? `<b>${escapeMarkup(text)}</b>`
+      : mark === "second"
+        ? `<u>${escapeMarkup(text)}</u>`
+        : escapeMarkup(text);
   const note = inside === true ? ' <abbr title="inside the spread of the best: no difference is shown">≈</abbr>' : "";
   const sortsBy = numeric && values.length > 0 ? ` data-value="${values[Math.floor(values.length / 2)] ?? ""}"` : "";
   return `<td${sortsBy}>${marked}${note}</td>`;
@@ -50,11 +52,11 @@ interface Placed<Item> {
 }
 
 const tableHtml = ({ item, id }: Placed<ReportTable>): string => {
-  const title = escaped(item.title);
+  const title = escapeMarkup(item.title);
   const head = item.columns
     .map(
       ({ title: name, numeric }) =>
-        `<th scope="col"${numeric ? ' class="number"' : ""}><button type="button">${escaped(name)}</button></th>`,
+        `<th scope="col"${numeric ? ' class="number"' : ""}><button type="button">${escapeMarkup(name)}</button></th>`,
     )
     .join("");
   return `<section class="table" id="${id}" aria-labelledby="${id}-title">
@@ -70,9 +72,9 @@ ${paragraphs(item.notes, "note")}
 };
 
 const figureHtml = ({ item, id }: Placed<ReportFigure>): string => `<figure id="${id}" aria-labelledby="${id}-title">
-<h3 id="${id}-title">${escaped(item.title)}</h3>
-<div class="scroll" tabindex="0" role="region" aria-label="${escaped(item.title)}"><div class="plot"></div></div>
-<figcaption>${escaped(item.caption)}</figcaption>
+<h3 id="${id}-title">${escapeMarkup(item.title)}</h3>
+<div class="scroll" tabindex="0" role="region" aria-label="${escapeMarkup(item.title)}"><div class="plot"></div></div>
+<figcaption>${escapeMarkup(item.caption)}</figcaption>
 <div class="tools"><button type="button" class="csv" data-name="${csvName(item.title)}">Data as CSV</button></div>
 </figure>`;
 
@@ -94,7 +96,7 @@ const placed = (sections: readonly ReportSection[]): readonly PlacedSection[] =>
     };
   });
 
-const link = (id: string, title: string): string => `<a href="#${id}">${escaped(title)}</a>`;
+const link = (id: string, title: string): string => `<a href="#${id}">${escapeMarkup(title)}</a>`;
 
 const contentsHtml = (sections: readonly PlacedSection[], problems: readonly ReportProblem[]): string => {
   const items = sections.map(({ id, section, tables, figures }) => {
@@ -111,7 +113,7 @@ const sectionHtml = ({
   tables,
   figures,
 }: PlacedSection): string => `<section id="${id}" aria-labelledby="${id}-title">
-<h2 id="${id}-title">${escaped(section.title)}</h2>
+<h2 id="${id}-title">${escapeMarkup(section.title)}</h2>
 ${paragraphs(section.text, "text")}
 ${[...tables.map(tableHtml), ...figures.map(figureHtml)].join("\n")}
 </section>`;
@@ -121,7 +123,7 @@ const problemsHtml = (problems: readonly ReportProblem[]): string =>
     ? ""
     : `<section id="problems" aria-labelledby="problems-title"><h2 id="problems-title">Could not be read</h2>
 <p>What else these places hold is shown above.</p>
-<dl>${problems.map(({ place, problem }) => `<dt>${escaped(place)}</dt><dd>${escaped(problem)}</dd>`).join("\n")}</dl></section>`;
+<dl>${problems.map(({ place, problem }) => `<dt>${escapeMarkup(place)}</dt><dd>${escapeMarkup(problem)}</dd>`).join("\n")}</dl></section>`;
 
 /** Figures and CSV data for the page's script; rows without field names, which would be most of the file. */
 const pageData = (sections: readonly PlacedSection[]) => {
@@ -165,13 +167,13 @@ export const reportHtml = ({ title, text, sections, problems }: Report): string 
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>${escaped(title)}</title>
+<title>${escapeMarkup(title)}</title>
 <link rel="icon" href="data:,">
 <style>${asset("page.css")}</style>
 </head>
 <body>
 <a class="skip" href="#main">To the results</a>
-<header><h1>${escaped(title)}</h1>
+<header><h1>${escapeMarkup(title)}</h1>
 ${paragraphs(text, "text")}
 </header>
 ${contentsHtml(places, problems)}
