@@ -13,6 +13,7 @@ import type { ModelGraph } from "../graph/model-graph.js";
 import type { ParameterCount } from "../graph/parameter-count.js";
 import { resolveMethod } from "../methods/registry.js";
 import type { TrainEvent } from "../runs/events.js";
+import { newRunName } from "../runs/run-name.js";
 import { methodSchema } from "../spec/method.js";
 import { parseWith } from "../spec/parse.js";
 import { withMethodPreset, withPreset } from "../spec/presets.js";
@@ -61,8 +62,6 @@ import { trainProgress } from "./train-progress.js";
 import { exportLora, importLora, type ExportOptions, type ImportOptions, type UpcyclingResult } from "./upcycling.js";
 
 type MethodInput = z.input<typeof methodSchema>;
-
-const runName = (): string => `run-${new Date().toISOString().replaceAll(/[:.]/g, "-").slice(0, 19)}`;
 
 /** One checkpoint in one Python session: train, evaluate, generate. Made by {@link openMilora}. */
 export class Milora {
@@ -138,7 +137,7 @@ export class Milora {
         const graph = await this.#session.graph(resolved.method);
         const { device, dtype } = await this.#session.opened();
         const session = { device, dtype, versions: await this.#session.versions() };
-        const out = resolve(options.out ?? join("runs", runName()));
+        const out = resolve(options.out ?? join("runs", newRunName()));
         const backend = await this.#session.backend();
         const { resume = false } = options;
         // The rows of a Python object go to a new file each time; that they are the same is looked at anyway.
