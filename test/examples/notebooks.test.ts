@@ -6,7 +6,7 @@ import { z } from "zod";
 import { packageRoot } from "../../ts/bridge/environment/index.js";
 import { packMilora } from "../package/pack.js";
 
-/** The `jupyter` that has a tslab kernel; docs/guide.md says how to install them. */
+/** The `jupyter` that has a tslab kernel; docs/notebooks.md says how to install them. */
 const jupyter = process.env["MILORA_JUPYTER"] ?? "jupyter";
 const kernels = execaSync(jupyter, ["kernelspec", "list", "--json"], { reject: false });
 const hasTslab = kernels.exitCode === 0 && kernels.stdout.includes('"tslab"');
