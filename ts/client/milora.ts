@@ -56,7 +56,7 @@ import {
 } from "./options.js";
 import { resultRecord } from "./result-record.js";
 import { routingFigures, type RoutingFigures } from "./routing.js";
-import { createModelSession, type ModelSession, type SessionHooks } from "./session.js";
+import { createModelSession, type ModelSession, type Placement, type SessionHooks } from "./session.js";
 import { SessionStreams, type ChunkStream } from "./stream.js";
 import { trainProgress } from "./train-progress.js";
 import { exportLora, importLora, type ExportOptions, type ImportOptions, type UpcyclingResult } from "./upcycling.js";
@@ -292,10 +292,10 @@ export class Milora {
     return lossCurvesOn(this.#session, options);
   }
 
-  /** Where and how the model runs. */
-  async placement(): Promise<{ readonly device: string; readonly dtype: string; readonly attention: string }> {
-    const { device, dtype, attention } = await this.#session.opened();
-    return { device, dtype, attention };
+  /** Where and how the model runs, and in a sentence why. */
+  async placement(): Promise<Placement> {
+    const { device, dtype, attention, reason } = await this.#session.opened();
+    return { device, dtype, attention, reason };
   }
 
   /** A Python module as a raw pythonia proxy: await each step, hold no tensors. */

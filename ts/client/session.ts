@@ -32,6 +32,9 @@ const once = <Value>(make: () => Promise<Value>): (() => Promise<Value>) => {
   };
 };
 
+/** Where and how a model runs; `reason`: why device and dtype were taken, a sentence. */
+export type Placement = Pick<OpOutput<"openModel">, "device" | "dtype" | "attention" | "reason">;
+
 /** One Python with at most one model in it; each part is opened when it is first needed. */
 export interface ModelSession {
   readonly backend: () => Promise<PythonBackend>;

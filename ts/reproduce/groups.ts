@@ -84,7 +84,7 @@ export const sharedSpec = ({ scale }: Setting): NonNullable<SweepInput["spec"]> 
           activationEvery: 10,
           evalEvery: 1000,
           checkpointEvery: 1000,
-          dtype: "bfloat16",
+          dtype: "auto",
           maxLength: 256,
         },
       };

@@ -83,7 +83,9 @@ def _device(wanted: str) -> tuple[torch.device, str]:
 
 def _dtype(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:
     if wanted != "auto":
-        return _dtypes[wanted], f"the base model is held in {wanted} as asked"
+        slow = wanted == "bfloat16" and device.type == "cpu" and fast_bfloat16() is None
+        remark = ", though this CPU has no products for it and is several times faster in float32" if slow else ""
+        return _dtypes[wanted], f"the base model is held in {wanted} as asked{remark}"
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return torch.bfloat16, "the base model is held in bfloat16"
