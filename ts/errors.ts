@@ -67,6 +67,8 @@ const marker = Symbol.for("milora.error");
 export class MiloraError extends Error {
   override readonly name: string = "MiloraError";
   readonly code: ErrorCode;
+  /** Where the code is explained, such as `docs/errors.md#data-bad-row`; `docs/` is in the npm package. */
+  readonly docs: string;
   readonly file: string | undefined;
   readonly line: number | undefined;
   readonly path: string | undefined;
@@ -78,6 +80,7 @@ export class MiloraError extends Error {
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
+    this.docs = `docs/errors.md#${code.replace("/", "-")}`;
     this.file = details.file;
     this.line = details.line;
     this.path = details.path;

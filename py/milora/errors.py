@@ -47,12 +47,16 @@ class MiloraError(Exception):
         message: One or two sentences: what was found, where, what is allowed, what to do.
         details: Any of ``file``, ``line`` (1-based), ``path`` (JSON path), ``found``, ``allowed``, ``hint``
             (strings but for ``line``) and ``problems`` (a list of sentences).
+
+    Attributes:
+        docs: Where the code is explained, such as ``docs/errors.md#data-bad-row``.
     """
 
     def __init__(self, code: str, message: str, **details: object) -> None:
         assert code in ERROR_CODES, code
         super().__init__(message)
         self.code = code
+        self.docs = f"docs/errors.md#{code.replace('/', '-')}"
         self.message = message
         self.details = details
 

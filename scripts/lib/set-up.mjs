@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { pruneDeclarations } from "./declarations.mjs";
 import { withLock } from "./lock.mjs";
 import { copyPageAssets, pageAssets } from "./page-assets.mjs";
 import { hashOf, listFiles, progress, readText, root, stateFolder, writeAtomically } from "./paths.mjs";
@@ -71,6 +72,12 @@ const buildReady = (files) =>
   readText(buildStamp) === buildKey(files) &&
   files.every((file) => existsSync(join(root, "dist", file.replace(/\.ts$/u, ".js"))));
 
+/** Declarations with their comments, then code without: what users read is in the declarations, and the package small. */
+const passes = [
+  ["--emitDeclarationOnly", "--sourceMap", "false"],
+  ["--noCheck", "--declaration", "false", "--removeComments"],
+];
+
 /** The new dist is made beside the old one and swapped in, so that no one meets half of it. */
 const build = async () => {
   const files = sources();
@@ -82,8 +89,12 @@ const build = async () => {
   }
   progress("milora: compiling TypeScript");
   const beside = join(stateFolder, `dist-${process.pid}`);
-  const code = await runTool("typescript/bin/tsc", ["-p", "tsconfig.build.json", "--outDir", beside], { quiet: true });
-  if (code !== 0) throw new SetUpError("the TypeScript sources do not compile; tsc's messages are above", 1);
+  for (const pass of passes) {
+    const args = ["-p", "tsconfig.build.json", "--outDir", beside, ...pass];
+    const code = await runTool("typescript/bin/tsc", args, { quiet: true });
+    if (code !== 0) throw new SetUpError("the TypeScript sources do not compile; tsc's messages are above", 1);
+  }
+  pruneDeclarations(beside);
   copyPageAssets(beside);
   const dist = join(root, "dist");
   if (existsSync(dist)) renameSync(dist, `${beside}-old`);

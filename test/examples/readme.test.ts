@@ -1,35 +1,20 @@
 import { execa } from "execa";
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { rmSync } from "node:fs";
+import { rowFile, snippet } from "../../scripts/lib/package-trial/files.js";
 import { packageRoot, pythonRoot } from "../../ts/bridge/environment/index.js";
 import { programFile } from "../support/cli.js";
 import { workFolder } from "../support/work-folder.js";
-
-const readme = readFileSync(join(packageRoot, "README.md"), "utf8");
-
-/** The code under `<!-- snippet: name -->`. */
-const snippet = (name: string): string => {
-  const after = readme.split(`<!-- snippet: ${name} -->`)[1] ?? "";
-  const [, code] = /```\w+\n([\s\S]*?)```/.exec(after) ?? [];
-  if (code === undefined) throw new Error(`README.md has no snippet ${name}`);
-  return code;
-};
-
-const rows = (from: number, to: number): string =>
-  Array.from({ length: to - from }, (_, index) => {
-    const number = from + index;
-    return JSON.stringify({ prompt: `Question: What follows ${number}?\nAnswer:`, answer: ` ${number + 1}` });
-  }).join("\n");
 
 let folder = "";
 
 beforeAll(() => {
   folder = workFolder({ remove: false });
   for (const name of ["train.ts", "spec.json", "pipeline.py"]) writeFileSync(join(folder, name), snippet(name));
-  writeFileSync(join(folder, "train.jsonl"), rows(0, 60));
-  writeFileSync(join(folder, "dev.jsonl"), rows(60, 68));
+  writeFileSync(join(folder, "train.jsonl"), rowFile(0, 60));
+  writeFileSync(join(folder, "dev.jsonl"), rowFile(60, 68));
 });
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { packageRoot } from "../../ts/bridge/environment/index.js";
-import { folderBytes } from "./folder-bytes.js";
+import { typedScript } from "../../scripts/lib/package-trial/files.js";
+import { folderBytes } from "../../scripts/lib/package-trial/folder-bytes.js";
 import { packMilora } from "./pack.js";
 
 /** An empty project, far from the checkout, into which the tarball is installed with what it depends on. */
@@ -19,22 +20,11 @@ const npmInstall = (...packages: readonly string[]) =>
     reject: false,
   });
 
-const script = `import { display, errorCodes, openMilora, type MethodInput } from "milora";
-const method: MethodInput = { kind: "milora", rank: 8 };
-// @ts-expect-error: a wrong field is told by the compiler
-const wrong: MethodInput = { kind: "milora", ranc: 8 };
-const adapterOf = async (model: string): Promise<string> => {
-  const milora = await openMilora({ model });
-  return (await milora.train({ method, data: { train: "rows.jsonl" } }).result).adapter;
-};
-display([{ codes: errorCodes.length > 20, kind: method.kind, wrong: wrong.kind, make: typeof adapterOf }]);
-`;
-
 beforeAll(async () => {
   const milora = await packMilora();
   try {
     writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true }));
-    for (const name of ["script.ts", "script.mts"]) writeFileSync(join(project, name), script);
+    for (const name of ["script.ts", "script.mts"]) writeFileSync(join(project, name), typedScript);
     const installed = await npmInstall(milora.tarball);
     bytesOfInstall.push(folderBytes(join(project, "node_modules")));
     const others = await npmInstall("--no-save", milora.tarball, "typescript@5.0.4", "@types/node@18.19.130");

@@ -23,6 +23,10 @@ test("npm pack: all that a user needs and nothing else", async () => {
     "dist/index.d.ts",
     "dist/cli/main.js",
     "dist/bridge/environment/index.js",
+    "docs/errors.md",
+    "docs/guide.md",
+    "examples/fine-tune.ts",
+    "examples/python/load_and_generate.py",
     "py/milora/__init__.py",
     "py/pyproject.toml",
     "py/requirements.lock",
@@ -33,7 +37,7 @@ test("npm pack: all that a user needs and nothing else", async () => {
   ];
   expect(needed.filter((path) => !files.includes(path))).toEqual([]);
   const expected =
-    /^(dist|schemas|py\/milora)\/|^py\/(pyproject\.toml|requirements[\w-]*\.lock)$|^(LICENSE|README\.md|CHANGELOG\.md|package\.json)$/u;
+    /^(dist|schemas|py\/milora|examples)\/|^docs\/.*\.md$|^py\/(pyproject\.toml|requirements[\w-]*\.lock)$|^(LICENSE|README\.md|CHANGELOG\.md|package\.json)$/u;
   expect(files.filter((path) => !expected.test(path) || /\.pyc$|__pycache__|\.test\./u.test(path))).toEqual([]);
 });
 

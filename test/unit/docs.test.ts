@@ -13,14 +13,16 @@ const pages = [
     .map((name) => `docs/${name}`),
 ].map((name) => ({ name, text: readFileSync(join(root, name), "utf8").replaceAll(/```[^]*?```/g, "") }));
 
-/** The anchors of a page, as GitHub makes them from its headings. */
+/** The anchors of a page: its own, and those that GitHub makes from its headings. */
 const anchorsOf = (file: string): readonly string[] =>
-  [...readFileSync(file, "utf8").matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
-    heading
-      .toLowerCase()
-      .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
-      .trim()
-      .replaceAll(" ", "-"),
+  [...readFileSync(file, "utf8").matchAll(/^#+ (.+)$|^<a id="(.+)"><\/a>$/gm)].map(
+    ([, heading = "", id]) =>
+      id ??
+      heading
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+        .trim()
+        .replaceAll(" ", "-"),
   );
 
 test("every link inside the documentation leads somewhere", () => {

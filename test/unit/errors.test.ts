@@ -29,6 +29,22 @@ describe("MiloraError", () => {
     expect(exitCodeOf(new MiloraError(code, "x"))).toBe(exit);
   });
 
+  it("names the place in docs/errors.md that explains its code and says whether the input was wrong", () => {
+    const page = readFileSync(join(packageRoot, "docs", "errors.md"), "utf8");
+    const entries = [...page.matchAll(/^<a id="([^"]+)"><\/a>\n\*\*`([^`]+)`\*\* (● )?\S/gmu)];
+    const found = entries.map(([, id, code, mark]) => ({
+      docs: `docs/errors.md#${id}`,
+      code,
+      isInput: mark !== undefined,
+    }));
+    const expected = errorCodes.map((code) => {
+      const error = new MiloraError(code, "x");
+      return { docs: error.docs, code, isInput: exitCodeOf(error) === 2 };
+    });
+    expect(found).toHaveLength(errorCodes.length);
+    expect(found).toEqual(expect.arrayContaining(expected));
+  });
+
   it("ends a program with 1 for anything else", () => {
     expect(exitCodeOf(new Error("x"))).toBe(1);
   });

@@ -59,7 +59,7 @@ export const openTimeoutError = (python: string, milliseconds: number): MiloraEr
   new MiloraError("bridge/timeout", `Python (${python}) did not start within ${milliseconds} ms.`, {
     file: python,
     allowed: `${milliseconds} ms`,
-    hint: "Give it more time with openTimeoutMs.",
+    hint: "Try again: a first start reads Python's files from a cold disk. `milora doctor` looks at it by itself.",
   });
 
 export const protocolError = (message: string, details: { hint?: string; cause?: unknown } = {}): MiloraError =>

@@ -31,14 +31,15 @@ export const printError = (error: unknown, json: boolean): number => {
   const code = known ? error.code : "internal";
   tell(`milora: ${message}`);
   if (known && error.hint !== undefined) tell(error.hint);
+  if (known && code !== "cancelled") tell(`More: ${error.docs}`);
   if (code === "internal" || code === "python/exception") {
     for (const line of causeLines(error)) tell(line);
     if (!known && error instanceof Error && error.stack !== undefined) tell(error.stack);
   }
   if (json) {
-    const { file, line, path, found, allowed, hint, problems } = known ? error : {};
+    const { file, line, path, found, allowed, hint, problems, docs } = known ? error : {};
     process.stdout.write(
-      `${JSON.stringify({ error: { code, message, file, line, path, found, allowed, hint, problems } })}\n`,
+      `${JSON.stringify({ error: { code, message, file, line, path, found, allowed, hint, problems, docs } })}\n`,
     );
   }
   return exitCodeOf(error);

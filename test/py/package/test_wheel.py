@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -46,6 +47,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("pip cannot fetch hatchling, which builds the wheel")
     assert built.returncode == 0, built.stderr
     [wheel] = folder.glob("milora-*.whl")
+    version = json.loads((ROOT / "package.json").read_text())["version"]
+    assert wheel.name.startswith(f"milora-{version}-")
     names = zipfile.ZipFile(wheel).namelist()
     assert not [name for name in names if "test" in name.lower() or name.endswith(".pyc")]
     installed = run([*pip, "install", "--no-deps", "--target", str(folder / "site"), str(wheel)], folder)
