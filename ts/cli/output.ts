@@ -31,7 +31,7 @@ export const printError = (error: unknown, json: boolean): number => {
   const code = known ? error.code : "internal";
   tell(`milora: ${message}`);
   if (known && error.hint !== undefined) tell(error.hint);
-  if (known && code !== "cancelled") tell(`More: ${error.docs}`);
+  if (known && code !== "cancelled") tell(`More in the package milora: ${error.docs}`);
   if (code === "internal" || code === "python/exception") {
     for (const line of causeLines(error)) tell(line);
     if (!known && error instanceof Error && error.stack !== undefined) tell(error.stack);

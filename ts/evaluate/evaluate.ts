@@ -1,3 +1,4 @@
+import { askedInput } from "../backend/asked-input.js";
 import type { Backend } from "../backend/backend.js";
 import type { Hub, HubRecord } from "../data/hub.js";
 import { MiloraError } from "../errors.js";
@@ -16,7 +17,7 @@ import {
 } from "../tasks/task.js";
 import { chooseBySum, chooseNormalized, type ChoiceScore } from "./choose.js";
 import { runChunked } from "./chunked.js";
-import { askedFields, generateTurns } from "./generate-turns.js";
+import { generateTurns } from "./generate-turns.js";
 import { firstOfEach, groupFigures, type RowGroups } from "./groups.js";
 import { checkRow, placedError } from "./row-errors.js";
 import { type EvaluationResult, protocolText, type ScoredRow, summarize } from "./result.js";
@@ -87,7 +88,7 @@ const byGeneration = async (options: EvaluateOptions, items: readonly Item[], te
   let newTokens = 0;
   let seconds = 0;
   const write = async (prompts: readonly Asked[]) => {
-    const requests = prompts.map((asked) => ({ adapter, ...askedFields(asked) }));
+    const requests = prompts.map((asked) => ({ adapter, ...askedInput(asked) }));
     const startedAt = performance.now();
     const input = { requests, beams, maxNewTokens, cutPrompts: true };
     const { outputs } = await backend.call("generate", input, { signal });
@@ -144,7 +145,7 @@ const byLikelihood = async (options: EvaluateOptions, items: readonly Item[]): P
     sizeOf: ({ rendered: { prompt } }) => prompt.length,
     run: async (chunk) => {
       const rows = chunk.map(({ rendered }) => ({
-        ...askedFields(rendered),
+        ...askedInput(rendered),
         choices: [...(rendered.choices ?? [])],
       }));
       const { scores, truncated = [] } = await backend

@@ -1,4 +1,3 @@
-import type { OpInput } from "../backend/backend.js";
 import type { Asked, Rendered, Task } from "../tasks/task.js";
 
 /** What was asked and what the model wrote in one turn. */
@@ -15,14 +14,6 @@ interface Conversation {
   /** What is asked next; undefined at the end. */
   readonly next: Asked | undefined;
 }
-
-/** What a model is asked, in the fields of an operation: a prompt, or the messages of a chat. */
-export const askedFields = ({
-  prompt,
-  chat = false,
-  messages,
-}: Asked): Pick<OpInput<"generate">["requests"][number], "prompt" | "chat" | "messages"> =>
-  messages === undefined ? { prompt, chat } : { messages: [...messages] };
 
 /** What the model wrote; `truncated`: its prompt was cut at its start. */
 export interface Written {

@@ -39,14 +39,6 @@ export interface Routing {
   readonly gates: readonly (readonly number[])[];
 }
 
-/** What is asked, in an operation's fields. */
-export const askedInput = ({
-  prompt,
-  chat = false,
-  messages,
-}: Asked): Pick<OpInput<"generate">["requests"][number], "prompt" | "chat" | "messages"> =>
-  messages === undefined ? { prompt, chat } : { messages: messages.map(({ role, content }) => ({ role, content })) };
-
 /** What is changed of the routing, in an operation's fields. */
 export const changeInput = (
   change: RoutingChange,

@@ -1,15 +1,8 @@
+import { askedInput } from "../backend/asked-input.js";
 import type { Backend, OpInput, OpOutput } from "../backend/backend.js";
 import { MiloraError } from "../errors.js";
 import { chunks } from "../util/text.js";
-import {
-  askedInput,
-  changeInput,
-  promptText,
-  routingField,
-  type Asked,
-  type Routing,
-  type RoutingChange,
-} from "./asked-text.js";
+import { changeInput, promptText, routingField, type Asked, type Routing, type RoutingChange } from "./asked-text.js";
 
 export type TextRequest = Asked &
   RoutingChange & {

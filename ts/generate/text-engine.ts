@@ -1,7 +1,8 @@
 import { resolve } from "node:path";
+import { askedInput } from "../backend/asked-input.js";
 import type { Backend, OpInput, OpOutput } from "../backend/backend.js";
 import { MiloraError } from "../errors.js";
-import { askedInput, changeInput, promptText, type Asked, type Routing, type RoutingChange } from "./asked-text.js";
+import { changeInput, promptText, type Asked, type Routing, type RoutingChange } from "./asked-text.js";
 import { cancelled, deferred, Writing, type TextSeconds } from "./writing.js";
 
 /** How tokens are drawn; see transformers for what each setting means. */

@@ -22,21 +22,27 @@ export const describePipLine = (line: string): string | undefined => {
   return `unpacking ${packages === 1 ? "1 package" : `${packages} packages`}`;
 };
 
-const heartbeatMs = 5_000;
+const [firstWaitMs, longestWaitMs] = [5_000, 60_000];
 
-/** Reports messages with the time since it was made, and the last message again every few seconds. */
+/**
+ * Reports messages with the time since it was made, and the last message again while nothing new comes: after 5 s,
+ * then after twice as long each time, so that a log stays short.
+ */
 export const startReporter = (stage: EnvironmentProgress["stage"], onProgress: OnProgress | undefined) => {
   const started = performance.now();
   let last = "";
-  const emit = () => onProgress?.({ stage, message: last, elapsedSeconds: (performance.now() - started) / 1000 });
-  const heartbeat = setInterval(() => last !== "" && emit(), heartbeatMs);
-  heartbeat.unref();
+  let again: NodeJS.Timeout | undefined;
+  const emit = (waitMs: number): void => {
+    onProgress?.({ stage, message: last, elapsedSeconds: (performance.now() - started) / 1000 });
+    again = setTimeout(() => emit(Math.min(2 * waitMs, longestWaitMs)), waitMs).unref();
+  };
   return {
     report: (message: string): void => {
       if (message === last) return;
       last = message;
-      emit();
+      clearTimeout(again);
+      emit(firstWaitMs);
     },
-    stop: (): void => clearInterval(heartbeat),
+    stop: (): void => clearTimeout(again),
   };
 };
