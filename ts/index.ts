@@ -7,7 +7,6 @@ export type {
   RoutingOptions,
   TrainOptions,
 } from "./client/call-options.js";
-export type { RoutingFigures } from "./client/routing.js";
 export type { ExportOptions, ImportOptions, UpcyclingResult } from "./client/upcycling.js";
 export { loadRunSpec } from "./client/load-spec.js";
 export type { OpenOptions, PythonRows, TrainInput } from "./client/options.js";
@@ -31,6 +30,7 @@ export { judge, type JudgeHooks, type Judging } from "./evaluate/judge/judge.js"
 export type { CostEstimate } from "./evaluate/judge/cost.js";
 export type { JudgeOptionsInput as JudgeOptions } from "./evaluate/judge/options.js";
 export type { ResultRecord } from "./runs/result-record.js";
+export type { RoutingFigures } from "./runs/routing-record.js";
 export { compareResults, type ComparableResult, type ResultComparison } from "./report/compare-results.js";
 export { compareResultFiles } from "./client/offline.js";
 export type { ChunkStream, TextChunk } from "./client/stream.js";

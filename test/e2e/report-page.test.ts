@@ -7,7 +7,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packageRoot } from "../../ts/bridge/environment/index.js";
 import { buildReport } from "../../ts/report/build-report.js";
-import { renderReport } from "../../ts/report/render.js";
+import { reportHtml } from "../../ts/report/html/report-html.js";
 import { readReportInputs } from "../../ts/report/sources/read-inputs.js";
 import { chromiumFile, noChromium, openBrowser, threadSeconds, watchPage } from "../support/browser.js";
 import {
@@ -38,7 +38,7 @@ const writeReport = async (name: string, runs: readonly MadeUpRun[]): Promise<st
   const places = ["sweep", ...Object.keys(inputs), "broken.json"].map((place) => join(folder, place));
   mkdirSync(artefacts, { recursive: true });
   const file = join(artefacts, name);
-  writeFileSync(file, renderReport(buildReport(await readReportInputs(places), "Made-up report"), "html"));
+  writeFileSync(file, reportHtml(buildReport(await readReportInputs(places), "Made-up report")));
   return file;
 };
 

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
@@ -50,11 +50,20 @@ describe("milora report", () => {
     expect(result.exitCode).toBe(0);
     const golden = readFileSync(new URL("../unit/report/golden/report.tex", import.meta.url), "utf8");
     writeFileSync(join(folder, "golden.tex"), golden);
-    const page = String.raw`\documentclass{article}\usepackage{booktabs}\begin{document}\input{report}\input{golden}\end{document}`;
+    const page = String.raw`\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{report}\input{golden}\end{document}`;
     writeFileSync(join(folder, "page.tex"), page);
-    const args = ["-interaction=nonstopmode", "-halt-on-error", "page.tex"];
-    const { stdout, exitCode } = await execa("pdflatex", args, { cwd: folder, reject: false, timeout: 60_000 });
-    expect(exitCode, stdout).toBe(0);
+    const compile = async (file: string) => {
+      const args = ["-interaction=nonstopmode", "-halt-on-error", file];
+      const { stdout, exitCode } = await execa("pdflatex", args, { cwd: folder, reject: false, timeout: 120_000 });
+      expect(exitCode, stdout).toBe(0);
+      return stdout;
+    };
+    // Without the figures' PDFs: frames with the SVG files' names. Any PDF stands in for a converted one.
+    expect(await compile("page.tex")).not.toContain("report-figures/");
     expect(existsSync(join(folder, "page.pdf"))).toBe(true);
+    const [picture = ""] = readdirSync(join(folder, "report-figures")).filter((name) => name.endsWith(".svg"));
+    const pdf = picture.replace(/svg$/, "pdf");
+    copyFileSync(join(folder, "page.pdf"), join(folder, "report-figures", pdf));
+    expect((await compile("page.tex")).replaceAll("\n", "")).toContain(pdf);
   });
 });

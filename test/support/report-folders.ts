@@ -191,3 +191,59 @@ export const taskRouting = ["boolq", "piqa"].map((task, place) => ({
     ),
   ),
 }));
+
+/** Writes what `milora routing` leaves in a run: two layers, half of the ten prompts through each of q and v. */
+export const writeRouting = (run: string, task: string, prompts: readonly string[]): void => {
+  const layer = { q: 5, k: 0, v: 5 };
+  write(join(run, "routing", `${task}.json`), {
+    format: 1,
+    task,
+    template: "default",
+    prompts: 10,
+    activeShare: { q: 0.5, k: 0, v: 0.5 },
+    argmaxShare: { q: 0.5, k: 0, v: 0.5 },
+    balance: 1.2,
+    layers: [layer, layer],
+    examples: prompts.map((prompt) => ({ prompt, layers: [{ q: 1.2, k: 0, v: 0 }, { q: 0, k: 0, v: 0.8 }] })), // prettier-ignore
+  });
+};
+
+const rated = (mean: number, scored = 4) => ({ mean, scored, unscored: 0, missing: 0 });
+
+const methodRatings = (label: string, mean: number, half: number, math: number) => ({
+  label,
+  interval: [mean - half, mean + half],
+  overall: rated(mean, 8),
+  turns: { 1: rated(mean + 1), 2: rated(mean - 1) },
+  categories: { writing: rated(mean + 0.5), math: rated(math) },
+});
+
+const pairFigures = {
+  means: { moelora: 6, milora: 7 },
+  wins: { moelora: 2, milora: 8 },
+  ties: 3,
+  scored: 13,
+  unscored: 0,
+};
+
+/** What `milora judge` writes of made-up ratings, of both modes in one. */
+export const judged = {
+  task: "mt-bench",
+  judgeModel: "a-judge",
+  protocol: "mt-bench; single-answer grading, 1 to 10; judge a-judge",
+  methods: [
+    methodRatings("milora", 7.21, 0.4, 5),
+    methodRatings("moelora", 7.08, 0.4, 6),
+    methodRatings("base", 3, 0.4, 2),
+  ],
+  pairs: [
+    {
+      methods: ["moelora", "milora"],
+      overall: pairFigures,
+      turns: { 1: pairFigures },
+      categories: { math: pairFigures },
+      positions: { first: 7, second: 6.5 },
+    },
+  ],
+  missing: { judgements: 2, reasons: { "no-rating": 2 } },
+};

@@ -282,9 +282,12 @@ export const ops = {
     input: z.object({
       adapter: adapterName,
       requests: z.array(z.object(asked)).min(1),
+      /** Of so many requests, from the first on, the gates are given too. */
+      explain: count.default(0),
       microBatch: count.min(1).default(32),
     }),
-    output: routingCounts,
+    /** `gates`: `[prompt][layer][expert]`, exactly 0 where an expert is not active. */
+    output: routingCounts.extend({ gates: z.array(z.array(z.array(z.number()))) }),
   },
   /** Makes a MiLoRA adapter whose experts are a PEFT LoRA adapter's modules; routers are new, by the seed. */
   importLora: {

@@ -1,42 +1,6 @@
-import { Command } from "commander";
-import type { CommandContext } from "./output.js";
-
-const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
-
-const number = (value: string): number => Number(value);
-
-/** The first Ctrl-C asks the command to end, the second ends the program. */
-const interruptSignal = (): AbortSignal => {
-  const controller = new AbortController();
-  process.on("SIGINT", () => {
-    if (controller.signal.aborted) process.exit(130);
-    process.stderr.write("\nmilora: stopping; Ctrl-C again ends at once\n");
-    controller.abort();
-  });
-  return controller.signal;
-};
-
-/** A command: it checks its own options; what it returns is the exit code, 0 by default. */
-type Action = (
-  context: CommandContext,
-  options: object,
-  argument: string,
-  others: readonly string[],
-) => Promise<number | void>;
-
-/** Runs a command's module, loaded only now, so that `--help` costs nothing. */
-const run =
-  (load: () => Promise<Action>) =>
-  async (...received: readonly unknown[]): Promise<void> => {
-    const command = received.at(-1);
-    if (!(command instanceof Command)) throw new TypeError("commander passes the command last");
-    const options = command.opts();
-    const action = await load();
-    const context = { json: options["json"] === true, signal: interruptSignal() };
-    process.exitCode = (await action(context, options, command.args[0] ?? "", command.args.slice(1))) ?? 0;
-  };
-
-const withJson = (command: Command): Command => command.option("--json", "print one JSON document on stdout");
+import type { Command } from "commander";
+import { collect, number, run, withJson } from "./command-helpers.js";
+import { registerBenches } from "./register-bench.js";
 
 const registerEnvironment = (program: Command): void => {
   withJson(program.command("setup").description("make the Python environment that milora uses"))
@@ -130,6 +94,18 @@ const registerUse = (program: Command): void => {
     .option("--device <name>", "auto, cpu, cuda, mps", "auto")
     .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto")
     .action(run(async () => (await import("./commands/generate.js")).generate));
+  withJson(program.command("routing").description("which experts an adapter gives the prompts of tasks"))
+    .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
+    .requiredOption("--adapter <dir>", "an adapter's folder; in a run's folder the figures are kept there")
+    .requiredOption("--tasks <a,b>", "tasks, separated by commas")
+    .option("--data <dir>", "the folder that holds one folder a task; what it lacks is fetched from the hub")
+    .option("--template <name>", "one of the task's templates")
+    .option("--limit <n>", "only the first n prompts of each test set", number)
+    .option("--explain <n>", "the gates of the first n prompts, one by one", number, 4)
+    .option("--out <file>", "write the figures to a JSON file")
+    .option("--device <name>", "auto, cpu, cuda, mps", "auto")
+    .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto")
+    .action(run(async () => (await import("./commands/routing.js")).routingCommand));
   withJson(program.command("score").description("score saved outputs without a model"))
     .requiredOption("--task <name>", "the task that reads the answers")
     .requiredOption("--outputs <file>", "JSON lines of {output, answer, choices?}")
@@ -198,83 +174,6 @@ const registerUpcycling = (program: Command): void => {
     .requiredOption("--out <dir>", "the LoRA adapter's folder")
     .option("--policy <file>", "JSON of the policy that names the experts to keep")
     .action(run(async () => (await import("./commands/export.js")).exportCommand));
-};
-
-const withPlacement = (command: Command): Command =>
-  command
-    .option("--device <name>", "auto, cpu, cuda, mps", "auto")
-    .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto");
-
-/** What is measured of a text, and how often. */
-const withTexts = (command: Command): Command =>
-  withPlacement(command)
-    .option("--prompt-tokens <n>", "tokens of a prompt", number, 64)
-    .option("--new-tokens <n>", "tokens of a text, whatever they say", number, 32)
-    .option("--rounds <n>", "measured texts of each row", number, 5)
-    .option("--row-seconds <n>", "the most that one row may take in all; its texts are cut short there", number, 300);
-
-const examples = (lines: readonly string[]): string =>
-  ["", "Examples:", ...lines.map((line) => `  milora bench ${line}`)].join("\n");
-
-const registerBenchDecode = (bench: Command): void => {
-  withTexts(withJson(bench.command("decode").description("the text of one prompt, by method, beams and engine")))
-    .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
-    .option(
-      "--methods <a,b>",
-      "methods, separated by commas; the base stands beside them",
-      "base,lora,dora,dora-uncached,moelora,milora,midora",
-    )
-    .option("--beams <a,b>", "beams, separated by commas", "1,3")
-    .option("--top-k <a,b>", "active experts of milora, separated by commas, a row each", "1,3,7")
-    .option("--peer <name>", "hf: every row also through transformers' generate")
-    .option("--adapter <dir>", "also a trained adapter (repeatable)", collect)
-    .option("--no-peak", "without memory, which takes a process for each row")
-    .addHelpText(
-      "after",
-      examples([
-        "decode --model smollm2-135m --dtype float32 --peer hf",
-        "decode --model smollm2-135m --methods milora --top-k 3 --beams 1 --no-peak",
-        "decode --model smollm2-135m --methods lora --adapter runs/milora/adapter --json",
-      ]),
-    )
-    .action(run(async () => (await import("./commands/bench-decode.js")).benchDecode));
-};
-
-const registerBenchTenants = (bench: Command): void => {
-  withTexts(withJson(bench.command("tenants").description("batches of many tenants, each with an adapter of its own")))
-    .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
-    .option("--methods <a,b>", "methods of the tenants' adapters: milora, midora, lora, dora", "milora")
-    .option("--top-k <n>", "active experts of milora", number, 3)
-    .option("--tenants <a,b>", "tenants, separated by commas", "1,2,4,8,16,32,64")
-    .option("--rows-per-tenant <a,b>", "rows of each tenant, separated by commas", "1,4")
-    .option("--peer <name>", "peft (adapter_names with as many LoRAs) or none", "peft")
-    .addHelpText(
-      "after",
-      examples([
-        "tenants --model smollm2-135m --dtype float32",
-        "tenants --model smollm2-135m --tenants 8 --rows-per-tenant 1 --methods milora,lora --json",
-        "tenants --model smollm2-135m --tenants 1,8,64 --peer none",
-      ]),
-    )
-    .action(run(async () => (await import("./commands/bench-tenants.js")).benchTenants));
-};
-
-const registerBenches = (program: Command): void => {
-  const bench = program
-    .command("bench")
-    .description("measure this machine: each figure beside what it is compared with");
-  registerBenchDecode(bench);
-  registerBenchTenants(bench);
-  withJson(bench.command("train").description("training steps, against transformers' Trainer with PEFT's LoRA"))
-    .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
-    .option("--methods <a,b>", "methods, separated by commas", "lora,milora")
-    .option("--tokens <a,b>", "tokens of a row, separated by commas", "133,32")
-    .option("--rounds <n>", "measured steps of each engine", number, 5)
-    .option("--batch <n>", "rows of a step", number, 16)
-    .option("--curve <n>", "also compare the losses of so many steps in float32", number)
-    .option("--device <name>", "auto, cpu, cuda, mps", "auto")
-    .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto")
-    .action(run(async () => (await import("./commands/bench-train.js")).benchTrain));
 };
 
 /** Every command of the program; each one's own module is loaded only when it runs. */

@@ -63,5 +63,7 @@ export interface RoutingOptions {
   readonly template?: string | undefined;
   /** Only the first prompts of each task's test set. */
   readonly limit?: number | undefined;
+  /** Of so many of them the gates are given prompt by prompt; none by default. */
+  readonly explain?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }

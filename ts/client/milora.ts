@@ -13,6 +13,7 @@ import type { ModelGraph } from "../graph/model-graph.js";
 import type { ParameterCount } from "../graph/parameter-count.js";
 import { resolveMethod } from "../methods/registry.js";
 import type { TrainEvent } from "../runs/events.js";
+import type { RoutingFigures } from "../runs/routing-record.js";
 import { newRunName } from "../runs/run-name.js";
 import { methodSchema } from "../spec/method.js";
 import { parseWith } from "../spec/parse.js";
@@ -55,7 +56,7 @@ import {
   type TrainInput,
 } from "./options.js";
 import { resultRecord } from "./result-record.js";
-import { routingFigures, type RoutingFigures } from "./routing.js";
+import { routingFigures } from "./routing.js";
 import { createModelSession, type ModelSession, type Placement, type SessionHooks } from "./session.js";
 import { SessionStreams, type ChunkStream } from "./stream.js";
 import { trainProgress } from "./train-progress.js";

@@ -1,24 +1,11 @@
 import type { Backend } from "../backend/backend.js";
 import type { Hub } from "../data/hub.js";
 import { MiloraError } from "../errors.js";
+import type { RoutingFigures } from "../runs/routing-record.js";
 import { loadSplit } from "../tasks/load-split.js";
 import { taskByName } from "../tasks/registry.js";
 import { templateOf } from "../tasks/task.js";
 import type { RoutingOptions } from "./call-options.js";
-
-/** How a task's prompts are routed. */
-export interface RoutingFigures {
-  readonly task: string;
-  readonly prompts: number;
-  /** Share of the layers in which each expert is active, mean over the prompts (the paper's Figure 2). */
-  readonly activeShare: Readonly<Record<string, number>>;
-  /** Share of the layers in which each expert is the most probable one, mean over the prompts. */
-  readonly argmaxShare: Readonly<Record<string, number>>;
-  /** Balance loss over the prompts, mean over layers; null without routers. */
-  readonly balance: number | null;
-  /** Prompts for which each expert was active: layer → expert → count. */
-  readonly layers: readonly Readonly<Record<string, number>>[];
-}
 
 const named = (experts: readonly string[], values: readonly number[]): Readonly<Record<string, number>> =>
   Object.fromEntries(experts.map((name, index) => [name, values[index] ?? 0]));
@@ -44,7 +31,7 @@ export const routingFigures = async (
     readonly hub?: Hub | undefined;
   },
 ): Promise<readonly RoutingFigures[]> => {
-  const { backend, adapter, dir, limit, signal, hub } = options;
+  const { backend, adapter, dir, limit, explain = 0, signal, hub } = options;
   if (adapter === null) throw new MiloraError("adapter/not-found", "Routing figures need an adapter.");
   const figures: RoutingFigures[] = [];
   for (const task of options.tasks.map((entry) => (typeof entry === "string" ? taskByName(entry) : entry))) {
@@ -54,15 +41,20 @@ export const routingFigures = async (
       const { prompt, chat = false } = task.render(example, template);
       return { prompt, chat };
     });
-    const routed = await backend.call("routePrompts", { adapter, requests }, { signal });
-    const { experts, argmax, chosen, prompts, balance } = routed;
+    const routed = await backend.call("routePrompts", { adapter, requests, explain }, { signal });
+    const { experts, argmax, chosen, prompts, balance, gates } = routed;
     figures.push({
       task: task.name,
+      template,
       prompts,
       activeShare: shares(experts, chosen, prompts),
       argmaxShare: shares(experts, argmax, prompts),
       balance,
       layers: chosen.map((layer) => named(experts, layer)),
+      examples: gates.map((layers, index) => ({
+        prompt: requests[index]?.prompt ?? "",
+        layers: layers.map((layer) => named(experts, layer)),
+      })),
     });
   }
   return figures;

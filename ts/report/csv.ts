@@ -6,6 +6,10 @@ export const csvCell = (value: DataValue): string => {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
+/** Lines of values as a CSV file's text. */
+export const tableText = (lines: readonly (readonly DataValue[])[]): string =>
+  lines.map((line) => `${line.map(csvCell).join(",")}\n`).join("");
+
 const recordsOf = (section: string, table: ReportTable): readonly ReadonlyMap<string, DataValue>[] =>
   table.rows.map(
     (row) =>
@@ -26,6 +30,5 @@ const recordsOf = (section: string, table: ReportTable): readonly ReadonlyMap<st
 export const reportCsv = ({ sections }: Report): string => {
   const records = sections.flatMap(({ title, tables }) => tables.flatMap((table) => recordsOf(title, table)));
   const names = [...new Set(["section", "table", ...records.flatMap((record) => [...record.keys()])])];
-  const lines = records.map((record) => names.map((name) => csvCell(record.get(name) ?? null)).join(","));
-  return `${[names.map(csvCell).join(","), ...lines].join("\n")}\n`;
+  return tableText([names, ...records.map((record) => names.map((name) => record.get(name) ?? null))]);
 };

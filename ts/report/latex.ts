@@ -1,5 +1,7 @@
+import { posix } from "node:path";
 import { csvName } from "./cells.js";
-import type { Cell, Report, ReportTable } from "./report-model.js";
+import type { FigurePlaces } from "./figure-files.js";
+import type { Cell, Report, ReportFigure, ReportTable } from "./report-model.js";
 
 /** What LaTeX reads as syntax, and signs of ours that pdflatex's fonts lack. */
 const replacements: Readonly<Record<string, string>> = {
@@ -63,18 +65,48 @@ export const tableLatex = ({ title, columns, rows, before, notes }: ReportTable)
     String.raw`\end{table}`,
   ].join("\n");
 
-/** The tables of a report as LaTeX to be read in by `\input`. */
-export const reportLatex = ({ title, sections, problems }: Report): string => {
-  const tables = sections.flatMap((section) => section.tables.map(tableLatex));
+/** A figure by its PDF; until there is one, its SVG file's name in a frame. */
+const figureLatex = ({ title, caption }: ReportFigure, place: string): string => {
+  const name = posix.basename(place);
+  const file = String.raw`\reportfigures/${name}.pdf`;
+  return [
+    String.raw`\begin{figure}`,
+    String.raw`  \centering`,
+    String.raw`  \IfFileExists{${file}}{\includegraphics[width=\linewidth]{${file}}}{\fbox{\texttt{${name}.svg}}}`,
+    String.raw`  \caption{${escaped(`${title}. ${caption}`)}}`,
+    String.raw`  \label{fig:${name}}`,
+    String.raw`\end{figure}`,
+  ].join("\n");
+};
+
+const figureGuide = (folder: string): readonly string[] => [
+  "% Figures: pdflatex reads no SVG. Make each a PDF beside it, once, by one of these:",
+  `%   for f in ${folder}/*.svg; do rsvg-convert -f pdf -o "\${f%.svg}.pdf" "$f"; done`,
+  `%   inkscape --export-type=pdf ${folder}/*.svg`,
+  "% Where the document lies elsewhere, define \\reportfigures before \\input as the path to that folder.",
+  String.raw`\providecommand{\reportfigures}{${folder}}`,
+];
+
+/** A report as LaTeX to be read in by `\input`; figures are pictures in the places that are given. */
+export const reportLatex = ({ title, sections, problems }: Report, places: FigurePlaces = new Map()): string => {
+  const [place] = places.values();
+  const parts = sections.flatMap(({ tables, figures }) => [
+    ...tables.map(tableLatex),
+    ...figures.flatMap((figure) => {
+      const own = places.get(figure);
+      return own === undefined ? [] : [figureLatex(figure, own)];
+    }),
+  ]);
   const missing = problems.map(
-    ({ place, problem }) => `% could not be read: ${place}: ${problem.replaceAll(/\s+/g, " ")}`,
+    ({ place: at, problem }) => `% could not be read: ${at}: ${problem.replaceAll(/\s+/g, " ")}`,
   );
   return [
     `% ${title.replaceAll(/\s+/g, " ")}`,
-    String.raw`% needs \usepackage{booktabs}`,
+    String.raw`% needs \usepackage{booktabs}${place === undefined ? "" : String.raw` and \usepackage{graphicx}`}`,
     ...missing,
+    ...(place === undefined ? [] : figureGuide(posix.dirname(place))),
     "",
-    tables.join("\n\n"),
+    parts.join("\n\n"),
     "",
   ].join("\n");
 };

@@ -1,4 +1,5 @@
-import type { Cell, Report, ReportSection, ReportTable } from "./report-model.js";
+import type { FigurePlaces } from "./figure-files.js";
+import type { Cell, Report, ReportFigure, ReportSection, ReportTable } from "./report-model.js";
 
 const escaped = (text: string): string => text.replaceAll("|", String.raw`\|`).replaceAll("\n", " ");
 
@@ -22,21 +23,40 @@ export const tableMarkdown = ({ columns, rows, before, notes }: ReportTable): re
   ...paragraphs(notes),
 ];
 
-const sectionLines = ({ title, text, tables }: ReportSection): readonly string[] => [
+/** Signs that would end an image's text. */
+const alternative = (title: string): string => title.replaceAll(/[[\]\\]/g, "");
+
+const figureLines = (figure: ReportFigure, place: string | undefined): readonly string[] =>
+  place === undefined
+    ? []
+    : [
+        `### ${figure.title}`,
+        "",
+        `![${alternative(figure.title)}](${place}.svg)`,
+        "",
+        `${figure.caption} [Data as CSV](${place}.csv).`,
+        "",
+      ];
+
+const sectionLines = ({ title, text, tables, figures }: ReportSection, places: FigurePlaces): readonly string[] => [
   `## ${title}`,
   "",
   ...paragraphs(text),
   ...tables.flatMap((table) => [`### ${table.title}`, "", ...tableMarkdown(table)]),
+  ...figures.flatMap((figure) => figureLines(figure, places.get(figure))),
 ];
 
-/** The tables of a report as Markdown; figures need HTML. */
-export const reportMarkdown = ({ title, text, sections, problems }: Report): string => {
+/** A report as Markdown; figures are pictures in the places that are given. */
+export const reportMarkdown = (
+  { title, text, sections, problems }: Report,
+  places: FigurePlaces = new Map(),
+): string => {
   const failures = problems.map(({ place, problem }) => `- ${place}: ${problem.replaceAll(/\s+/g, " ")}`);
   return [
     `# ${title}`,
     "",
     ...paragraphs(text),
-    ...sections.filter(({ tables }) => tables.length > 0).flatMap(sectionLines),
+    ...sections.flatMap((section) => sectionLines(section, places)),
     ...(failures.length === 0 ? [] : ["## Could not be read", "", ...failures, ""]),
   ].join("\n");
 };

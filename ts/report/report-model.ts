@@ -57,7 +57,7 @@ export interface ReportProblem {
   readonly problem: string;
 }
 
-/** All that a report shows; {@link renderReport} writes it as a file's text. */
+/** All that a report shows; {@link reportFiles} writes it. */
 export interface Report {
   readonly title: string;
   readonly text: readonly string[];

@@ -18,7 +18,7 @@ const shareFigure = (of: string, runs: readonly SeriesRun[]): ReportFigure | und
     title: `Experts by task${of}`,
     caption:
       "Share of each expert as the most probable one, over layers and dev prompts, at a run's last evaluation. With " +
-      "seven experts an even share is 14 %; what each prompt's layers choose is shown where a file of routing is given.",
+      "seven experts an even share is 14 %; what layers choose for a task's prompts is shown of runs that milora routing was asked of.",
     rowTitle: "run",
     valueTitle: "share",
     isShare: true,

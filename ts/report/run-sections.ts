@@ -11,6 +11,7 @@ import {
   textCell,
   textColumn,
 } from "./cells.js";
+import { groupedBy } from "../util/grouped.js";
 import type { Cell, ReportSection, ReportTable } from "./report-model.js";
 import { runFigures } from "./run-figures.js";
 import type { ReportInputs, ReportResult, RunInput } from "./sources/inputs.js";
@@ -79,15 +80,9 @@ interface NamedResult {
 }
 
 /** Results that can stand in one table: the same task, scored in the same way on as many rows. */
-const comparable = (results: readonly NamedResult[]): readonly (readonly NamedResult[])[] => {
-  const groups = new Map<string, NamedResult[]>();
-  for (const each of results) {
-    const { task, protocol, total } = each.result;
-    const key = JSON.stringify([task, protocol, total]);
-    groups.set(key, [...(groups.get(key) ?? []), each]);
-  }
-  return [...groups.values()];
-};
+const comparable = (results: readonly NamedResult[]): readonly (readonly NamedResult[])[] => [
+  ...groupedBy(results, ({ result: { task, protocol, total } }) => JSON.stringify([task, protocol, total])).values(),
+];
 
 const intervalCell = (interval: ReportResult["interval"]): Cell =>
   interval === null ? cellOf(none, [null, null]) : cellOf(interval.map(percent).join(" to "), interval);

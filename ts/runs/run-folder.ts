@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import { MiloraError } from "../errors.js";
 import { parseWith } from "../spec/parse.js";
@@ -23,6 +23,10 @@ export interface RunFolder {
   /** The best adapter, in PEFT's layout. */
   readonly adapter: string;
   readonly results: string;
+  /** Ratings of its answers by a judge; only where `milora judge` was asked. */
+  readonly judgings: string;
+  /** How the adapter routes tasks' prompts, a file a task; only where `milora routing` was asked. */
+  readonly routing: string;
   readonly data: string;
   /** Who writes the run; there while it is in progress. */
   readonly lock: string;
@@ -38,9 +42,17 @@ export const runFolder = (root: string): RunFolder => ({
   checkpoints: join(root, "checkpoints"),
   adapter: join(root, "adapter"),
   results: join(root, "results"),
+  judgings: join(root, "judgings"),
+  routing: join(root, "routing"),
   data: join(root, "data"),
   lock: join(root, "run.lock"),
 });
+
+/** The run whose folder an adapter lies in; nothing where it lies elsewhere. */
+export const runOfAdapter = (adapter: string): RunFolder | undefined => {
+  const folder = runFolder(dirname(adapter));
+  return existsSync(folder.manifest) ? folder : undefined;
+};
 
 /** A folder that a run holds: its places, and a function that lets go of it. */
 export interface HeldRun {

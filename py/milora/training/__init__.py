@@ -1,6 +1,6 @@
 """Training steps, their state, and the loss of data."""
 
-from milora.training.evaluation import DataLoss, RoutingCounts, data_loss, prompt_routing
+from milora.training.evaluation import DataLoss, RoutedPrompts, RoutingCounts, data_loss, prompt_routing
 from milora.training.figures import Group, StepFigures
 from milora.training.session import TrainingSession, TrainingSettings, VirtualStep
 from milora.training.state import load_training, save_training
@@ -8,6 +8,7 @@ from milora.training.state import load_training, save_training
 __all__ = [
     "DataLoss",
     "Group",
+    "RoutedPrompts",
     "RoutingCounts",
     "StepFigures",
     "TrainingSession",

@@ -35,6 +35,14 @@ class RoutingCounts:
 
 
 @dataclass(frozen=True)
+class RoutedPrompts:
+    """The routing of prompts, and the gates of the first ones, [prompts][layers][experts]."""
+
+    counts: RoutingCounts
+    gates: list[list[list[float]]]
+
+
+@dataclass(frozen=True)
 class DataLoss:
     """Summed negative log-likelihood in nats, and the answer tokens it was summed over."""
 
@@ -94,23 +102,33 @@ def prompt_routing(
     context: RoutingContext,
     prompts: Sequence[Sequence[int]],
     *,
+    explain: int,
     micro_batch: int,
     pad_id: int,
     on_step: OnStep,
-) -> RoutingCounts | None:
-    """What the active adapter's routers decide for prompts (token ids); None for none."""
+) -> RoutedPrompts:
+    """What the active adapter's routers decide for prompts (token ids, one or more).
+
+    Args:
+        explain: Of how many prompts, from the first on, the gates are given too.
+    """
     model.eval()
     device = next(model.parameters()).device
-    rows = [TokenRow(tuple(ids), ()) for ids in sorted(prompts, key=len)]
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     routing = RoutingSums()
-    for start in range(0, len(rows), micro_batch):
-        on_step(start, len(rows))
-        batch = collate(rows[start : start + micro_batch], pad_id, device)
+    gates: dict[int, list[list[float]]] = {}
+    for start in range(0, len(order), micro_batch):
+        on_step(start, len(order))
+        group = order[start : start + micro_batch]
+        batch = collate([TokenRow(tuple(prompts[index]), ()) for index in group], pad_id, device)
         with context.prompt(batch.prompt_mask), context.record() as record:
             run_decoder(model, batch)
         routing.add(record)
-    on_step(len(rows), len(rows))
-    return routing.counts()
+        gates |= {index: record.gates[row].tolist() for row, index in enumerate(group) if index < explain}
+    on_step(len(order), len(order))
+    counts = routing.counts()
+    assert counts is not None
+    return RoutedPrompts(counts, [gates[index] for index in sorted(gates)])
 
 
 def _batch_nll(model: nn.Module, batch: Batch, context: RoutingContext | None, routing: RoutingSums | None) -> Tensor:

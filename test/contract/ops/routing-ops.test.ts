@@ -75,7 +75,10 @@ test("k, masks and kept decisions by request, and the routes of prompts", async 
   expect(await failureOf(generate({ topK: 3 }))).toMatchObject(tooMany);
 
   const requests = ["a", "b c", "d e f"].map((prompt) => ({ prompt }));
-  const routed = await backend.call("routePrompts", { adapter: "routed", requests, microBatch: 2 });
+  const routed = await backend.call("routePrompts", { adapter: "routed", requests, microBatch: 2, explain: 1 });
+  expect(routed.gates.map((layers) => layers.map((gates) => gates.filter((gate) => gate !== 0).length))).toEqual([
+    [2, 2],
+  ]);
   expect(routed.prompts).toBe(3);
   const total = (counts: readonly number[]): number => counts.reduce((sum, count) => sum + count, 0);
   expect(routed.argmax.map(total)).toEqual([3, 3]);

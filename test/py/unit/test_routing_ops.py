@@ -87,6 +87,19 @@ def test_routing_of_prompts_is_counted(run_op, opened):
         assert whole["chosen"][0][index] == sum(name in output["routing"]["experts"][0] for output in shown)
 
 
+def test_gates_of_the_first_prompts_are_those_of_each_alone(run_op, opened):
+    texts = [TEXTS[0] * 3, *TEXTS]
+    routed = run_op("routePrompts", adapter="tuned", requests=[{"prompt": text} for text in texts], explain=2)
+    assert len(routed["gates"]) == 2
+    assert run_op("routePrompts", adapter="tuned", requests=[{"prompt": texts[0]}])["gates"] == []
+    for text, layers in zip(texts, routed["gates"], strict=False):
+        output = run_op("generate", requests=[{"prompt": text, "adapter": "tuned"}], maxNewTokens=1, explain=True)
+        routing = output["outputs"][0]["routing"]
+        for layer, experts, gates in zip(layers, routing["experts"], routing["gates"], strict=True):
+            found = {name: gate for name, gate in zip(EXPERTS, layer, strict=True) if gate != 0}
+            assert found == pytest.approx(dict(zip(experts, gates, strict=True)), abs=1e-5)
+
+
 def test_a_fixed_policy_has_counts_but_no_balance(run_op, opened, bare, milora_plan):
     plan = milora_plan(bare, chosen=[["q"], ["v", "down"]])
     run_op("attachAdapter", adapter="fixed", config=plan)

@@ -1,4 +1,4 @@
-import { appendFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { buildReport } from "../../../ts/report/build-report.js";
@@ -7,9 +7,11 @@ import { readReportInputs } from "../../../ts/report/sources/read-inputs.js";
 import {
   answers,
   decodeBench,
+  judged,
   someRuns,
   taskRouting,
   tenantsBench,
+  writeRouting,
   writeRun,
   writeSweep,
 } from "../../support/report-folders.js";
@@ -142,6 +144,45 @@ describe("folders of runs, and files", () => {
     ]);
   }); // prettier-ignore
 
+  it("judged answers: means by turn and category, best and second marked, what the interval can't tell apart", async () => {
+    const folder = await temporaryFolder();
+    writeFileSync(join(folder, "mt-bench.json"), JSON.stringify(judged));
+    const { sections, problems } = await reportOf(folder);
+    expect(problems).toEqual([]);
+    expect(titlesOf(sections)).toEqual(["Judged answers"]);
+    const [single, pair] = sections[0]?.tables ?? [];
+    expect(single?.columns.map(({ title }) => title)).toEqual([
+      "method", "mean", "95 %", "turn 1", "turn 2", "writing", "math", "answers scored", "without a score",
+    ]);
+    const means = single?.rows.map(([label, mean]) => [label?.text, mean?.text, mean?.mark, mean?.inside]);
+    expect(means).toEqual([["milora", "7.21", "best", false], ["moelora", "7.08", "second", true], ["base", "3.00", undefined, false]]);
+    expect(single?.rows.map((row) => row[6]?.mark)).toEqual(["second", "best", undefined]);
+    expect(single?.notes.at(-1)).toBe("2 judgements without a rating: missing, not 0.");
+    // 2 · (1 + 10 + 45) / 2¹⁰.
+    expect(pair?.notes[0]).toContain("milora won 8 answers, moelora 2, 3 ties: milora is inside the noise (exact sign test of the answers that one won, p = 0.1094)");
+    expect(sections[0]?.figures[0]?.data).toHaveLength(6);
+  }); // prettier-ignore
+
+  it("a run's routing and its prompts' gates are shown, of a run by itself and in a sweep; a broken file is listed", async () => {
+    const folder = await temporaryFolder();
+    const [first = "", second = ""] = writeSweep(join(folder, "sweep"), someRuns);
+    const preamble = "Below is an instruction that describes a task: ";
+    writeRouting(first, "piqa", [`${preamble}one`, `${preamble}two`]);
+    mkdirSync(join(second, "routing"));
+    writeFileSync(join(second, "routing", "piqa.json"), '{"format":1');
+    const { sections, problems } = await reportOf(folder);
+    expect(problems.map(({ place }) => place)).toEqual([join(second, "routing", "piqa.json")]);
+    const routing = sections.find(({ title }) => title === "Routing");
+    expect(routing?.tables[0]?.rows.map((row) => row.slice(0, 3).map(({ text }) => text))).toEqual([["piqa", "toy/lora, rank=4/seed-0", "50.0 %"]]);
+    expect(titlesOf(routing?.figures)).toEqual(["Active experts by layer and task", "Active experts by layer and prompt"]);
+    const panels = routing?.figures.map(({ data }) => [...new Set(data.map(({ panel }) => panel))]);
+    expect(panels).toEqual([
+      ["piqa · toy/lora, rank=4/seed-0"],
+      ["piqa, toy/lora, rank=4/seed-0 · 1. …one", "piqa, toy/lora, rank=4/seed-0 · 2. …two"],
+    ]);
+    expect(routing?.figures[1]?.data[0]).toMatchObject({ row: "0", column: "q", value: 1.2 });
+  }); // prettier-ignore
+
   it("benches and routing have their tables and figures", async () => {
     const folder = await temporaryFolder();
     const files = Object.entries({ decode: decodeBench, tenants: tenantsBench, routing: taskRouting }).map(([name, value]) => {
@@ -167,6 +208,6 @@ describe("folders of runs, and files", () => {
       ],
     ]);
     expect(sections[1]?.figures[1]?.data).toHaveLength(6);
-    expect(sections[1]?.figures[1]?.data[1]).toEqual({ panel: "Why?", row: "0", column: "up", value: 0.8 });
+    expect(sections[1]?.figures[1]?.data[1]).toEqual({ panel: "1. Why?", row: "0", column: "up", value: 0.8 });
   }); // prettier-ignore
 });

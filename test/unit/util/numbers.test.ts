@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { formatDuration } from "../../../ts/util/duration.js";
-import { median, wilsonInterval } from "../../../ts/util/statistics.js";
+import { meanInterval, median, wilsonInterval } from "../../../ts/util/statistics.js";
 import { chunks, countCharacters, counted, escapeRegExp, shown } from "../../../ts/util/text.js";
 
 test.each([
@@ -22,6 +22,23 @@ test("median of odd, even and no values", () => {
   expect(median([4, 1, 3, 2])).toBe(2.5);
   expect(median([10, 9])).toBe(9.5);
   expect(median([])).toBeNaN();
+});
+
+test.each([
+  [4, 3.182],
+  [10, 2.262],
+  [80, 1.99],
+])("the interval of %i values' mean has Student's tabled t, %d, within 1 %%", (count, t) => {
+  // Half of them 1 above their mean, half 1 below.
+  const values = Array.from({ length: count }, (_, index) => (index % 2 === 0 ? 4 : 6));
+  const [low = 0, high = 0] = meanInterval(values) ?? [];
+  expect(low + high).toBeCloseTo(10, 10);
+  expect((high - 5) * Math.sqrt(count - 1)).toBeGreaterThan(0.99 * t);
+  expect((high - 5) * Math.sqrt(count - 1)).toBeLessThan(1.01 * t);
+});
+
+test("three values have no interval", () => {
+  expect(meanInterval([1, 2, 3])).toBeNull();
 });
 
 describe("wilsonInterval", () => {

@@ -1,7 +1,7 @@
-import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { z } from "zod";
 import { hubRecordText } from "../../client/hub.js";
+import { runOfAdapter } from "../../runs/run-folder.js";
 import { resultName } from "../../runs/stored-results.js";
 import { hubChoice } from "../../spec/data.js";
 import { quantizationSchema } from "../../spec/train.js";
@@ -72,10 +72,10 @@ export const evaluateCommand = async (context: CommandContext, raw: object): Pro
     signal: context.signal,
     onProgress: taskProgress(),
   });
-  const run = adapter === undefined ? undefined : dirname(adapter);
-  if (run !== undefined && existsSync(join(run, "run.json")))
+  const run = adapter === undefined ? undefined : runOfAdapter(adapter);
+  if (run !== undefined)
     for (const result of results)
-      await writeFileAtomic(join(run, "results", `${resultName(result)}.json`), `${JSON.stringify(result)}\n`);
+      await writeFileAtomic(join(run.results, `${resultName(result)}.json`), `${JSON.stringify(result)}\n`);
   if (options.outputs !== undefined) await writeFileAtomic(options.outputs, `${JSON.stringify({ results })}\n`);
   const short = results.map(({ rows: _rows, ...figures }) => figures);
   printResult(context, { results: short }, () => [

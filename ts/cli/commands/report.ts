@@ -1,8 +1,8 @@
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { MiloraError } from "../../errors.js";
 import { buildReport } from "../../report/build-report.js";
-import { renderReport, reportExtensions, reportFormats } from "../../report/render.js";
+import { reportFiles, reportExtensions, reportFormats } from "../../report/render.js";
 import { readReportInputs } from "../../report/sources/read-inputs.js";
 import { parseWith } from "../../spec/parse.js";
 import { writeFileAtomic } from "../../util/files.js";
@@ -34,11 +34,15 @@ export const reportCommand = async (
       hint: "Choose another file with --out.",
     });
   const report = buildReport(await readReportInputs(paths), title ?? paths.map((path) => basename(resolve(path))).join(", ")); // prettier-ignore
-  await writeFileAtomic(file, renderReport(report, format));
+  const files = await reportFiles(report, format, basename(file));
+  for (const { name, text } of files) await writeFileAtomic(join(dirname(file), name), text);
   const { problems, sections } = report;
   for (const { place, problem } of problems.slice(0, toldProblems)) tell(`not read: ${place}: ${problem}`);
   if (problems.length > toldProblems)
     tell(`and ${counted(problems.length - toldProblems, "more one", "more")}, all in the report`);
-  printResult(context, { file, format, sections: sections.map((section) => section.title), problems }, () => [file]);
+  const figures = files.slice(1).map(({ name }) => join(dirname(file), name));
+  printResult(context, { file, format, figures, sections: sections.map((section) => section.title), problems }, () => [
+    file,
+  ]);
   return sections.length === 0 ? 1 : 0;
 };

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { z } from "zod";
 import type { RoutedTask } from "../../reproduce/text.js";
+import { routingRecordSchema, routingRecordText } from "../../runs/routing-record.js";
 import { runFolder } from "../../runs/run-folder.js";
 import type { SweepJobRecord } from "../../runs/sweep-record.js";
 import { parseWith } from "../../spec/parse.js";
@@ -12,21 +12,11 @@ import { openSession } from "../open-session.js";
 import type { SweepWork } from "../sweep-runner.js";
 import type { ReproduceOptions } from "../reproduction.js";
 
-const shares = z.record(z.string(), z.number());
-
-/** `routing.json` beside a run: how its adapter routes a task's test prompts. */
-const routingSchema = z.object({
-  format: z.literal(1),
-  task: z.string(),
-  prompts: z.int(),
-  activeShare: shares,
-  argmaxShare: shares,
-  balance: z.number().nullable(),
-  layers: z.array(shares),
-});
-
 /** Prompts of a task's test set that are routed at small scale; all of them at the paper's. */
 const smallPrompts = 200;
+
+/** Prompts whose gates are kept one by one. */
+const examples = 4;
 
 interface RoutingWork {
   /** Task by group. */
@@ -38,13 +28,14 @@ interface RoutingWork {
   readonly signal: AbortSignal;
 }
 
-const routingFile = (out: string, job: SweepJob): string => join(jobPlaces(out, job.id).root, "routing.json");
+const routingFile = (out: string, job: SweepJob, task: string): string =>
+  join(runFolder(jobPlaces(out, job.id).run).routing, `${task}.json`);
 
 /** The template that the run was trained with, where its own task is routed. */
 const templateOf = ({ data }: SweepJob["spec"], task: string): string | undefined =>
   "task" in data && data.task === task ? data.template : undefined;
 
-/** Routes the prompts of these runs' tasks in one session; the figures lie beside each run. */
+/** Routes the prompts of these runs' tasks in one session; the figures lie in each run's folder. */
 const route = async ({ tasks, work, options, signal }: RoutingWork, jobs: readonly SweepJob[]): Promise<void> => {
   const [first] = jobs;
   if (first === undefined || signal.aborted) return;
@@ -55,14 +46,15 @@ const route = async ({ tasks, work, options, signal }: RoutingWork, jobs: readon
     const task = tasks[job.group] ?? "";
     const { adapter } = runFolder(jobPlaces(work.out, job.id).run);
     const template = templateOf(job.spec, task);
-    const [figures] = await milora.routing({ adapter, tasks: [task], dir: options.data, template, limit, signal });
-    await writeFileAtomic(routingFile(work.out, job), `${JSON.stringify({ format: 1, ...figures })}\n`);
+    const request = { adapter, tasks: [task], dir: options.data, template, limit, explain: examples, signal };
+    for (const figures of await milora.routing(request))
+      await writeFileAtomic(routingFile(work.out, job, task), routingRecordText(figures));
   }
 };
 
 const readRouted = async (file: string): Promise<RoutedTask> => {
   const value = await readJsonFile(file, "the routing figures");
-  const { task, prompts, activeShare } = parseWith(routingSchema, value, { what: "The routing figures", file });
+  const { task, prompts, activeShare } = parseWith(routingRecordSchema, value, { what: "The routing figures", file });
   return { task, prompts, activeShare };
 };
 
@@ -73,7 +65,7 @@ export const routeFinished = async (routing: RoutingWork): Promise<readonly Rout
   const routed = jobs.filter(
     ({ id, kind, group }) => kind === "run" && tasks[group] !== undefined && finished.has(id),
   );
-  const fileOf = (job: SweepJob): string => routingFile(work.out, job);
+  const fileOf = (job: SweepJob): string => routingFile(work.out, job, tasks[job.group] ?? "");
   await route(
     routing,
     routed.filter((job) => !existsSync(fileOf(job))),

@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { MiloraError } from "../../errors.js";
+import { runFolder } from "../../runs/run-folder.js";
 import { mtBench, ownAnswer } from "../../tasks/mt-bench.js";
 import type { JudgeMaterial } from "../../tasks/task.js";
 import { readJsonFile } from "../../util/files.js";
@@ -66,7 +67,7 @@ const placeOf = async (argument: string): Promise<Pick<AnsweredResult, "label" |
   const file = resolve((await isFolder(named)) ? join(named, runResult) : named);
   if (file.endsWith(runResult)) {
     const run = dirname(dirname(file));
-    return { label: name ?? basename(run), file, judgings: join(run, "judgings", mtBench.name) };
+    return { label: name ?? basename(run), file, judgings: join(runFolder(run).judgings, mtBench.name) };
   }
   const bare = file.replace(/\.json$/i, "");
   return { label: name ?? basename(bare), file, judgings: `${bare}-judged` };

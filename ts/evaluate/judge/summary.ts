@@ -1,3 +1,5 @@
+import { groupedBy } from "../../util/grouped.js";
+import { meanInterval } from "../../util/statistics.js";
 import type { FailureReason } from "./chat-answer.js";
 import { type JudgementPlace, pairsOf, placeKey } from "./plan.js";
 import { readCutOffRatings, readRatings, type ReadingProblem } from "./read-ratings.js";
@@ -41,6 +43,8 @@ export interface Breakdown<Figures> {
 
 export interface MethodRatings extends Breakdown<RatingFigures> {
   readonly label: string;
+  /** 95 % interval of the mean over the questions, whose turns are not independent; null of fewer than four. */
+  readonly interval: readonly [number, number] | null;
 }
 
 export interface PairRatings extends Breakdown<PairFigures> {
@@ -68,20 +72,6 @@ interface Entry extends JudgementPlace {
 const mean = (values: readonly number[]): number | null =>
   values.length === 0 ? null : values.reduce((total, value) => total + value, 0) / values.length;
 
-const grouped = <Item>(
-  items: readonly Item[],
-  keyOf: (item: Item) => string,
-): ReadonlyMap<string, readonly Item[]> => {
-  const groups = new Map<string, Item[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [item]);
-    else group.push(item);
-  }
-  return groups;
-};
-
 /** The ratings of a review, read anew: a better reader needs no new review. */
 const readReview = ({ reply, finish, shown }: Review): Pick<Entry, "ratings" | "reason"> => {
   const cutOff = finish === "length";
@@ -95,7 +85,7 @@ const breakdown = <Figures>(
   figuresOf: (entries: readonly Entry[]) => Figures,
 ): Breakdown<Figures> => {
   const by = (keyOf: (entry: Entry) => string): Readonly<Record<string, Figures>> =>
-    Object.fromEntries([...grouped(entries, keyOf)].map(([key, group]) => [key, figuresOf(group)]));
+    Object.fromEntries([...groupedBy(entries, keyOf)].map(([key, group]) => [key, figuresOf(group)]));
   return {
     overall: figuresOf(entries),
     turns: by(({ turn }) => String(turn)),
@@ -106,7 +96,7 @@ const breakdown = <Figures>(
 const answerKey = ({ question, turn }: Entry): string => `${question} ${turn}`;
 
 const ratingFigures = (entries: readonly Entry[]): RatingFigures => {
-  const answers = [...grouped(entries, answerKey).values()];
+  const answers = [...groupedBy(entries, answerKey).values()];
   const scores = answers.flatMap((judgements) => {
     const score = mean(judgements.flatMap(({ ratings = [] }) => ratings));
     return score === null ? [] : [score];
@@ -119,6 +109,12 @@ const ratingFigures = (entries: readonly Entry[]): RatingFigures => {
   };
 };
 
+/** The interval of the mean of the questions' mean scores. */
+const questionInterval = (entries: readonly Entry[]): MethodRatings["interval"] => {
+  const questions = [...groupedBy(entries, ({ question }) => question).values()];
+  return meanInterval(questions.flatMap((own) => ratingFigures(own).mean ?? []));
+};
+
 const ratingsOf = (label: string, entries: readonly Entry[]): readonly number[] =>
   entries.flatMap(({ shown, ratings = [] }) => ratings.filter((_, position) => shown[position] === label));
 
@@ -126,9 +122,9 @@ const pairFigures =
   ([first, second]: readonly [string, string]) =>
   (entries: readonly Entry[]): PairFigures => {
     const isRead = ({ ratings }: Entry): boolean => ratings !== undefined;
-    const rounds = [...grouped(entries, (entry) => `${answerKey(entry)} ${entry.round}`).values()];
+    const rounds = [...groupedBy(entries, (entry) => `${answerKey(entry)} ${entry.round}`).values()];
     const whole = new Set(rounds.filter((orders) => orders.length === 2 && orders.every(isRead)).flat());
-    const answers = [...grouped(entries, answerKey).values()];
+    const answers = [...groupedBy(entries, answerKey).values()];
     const scores = answers.flatMap((judgements) => {
       const counted = judgements.filter((entry) => whole.has(entry));
       const [own, other] = [mean(ratingsOf(first, counted)), mean(ratingsOf(second, counted))];
@@ -162,7 +158,7 @@ const pairRatings = (methods: readonly [string, string], all: readonly Entry[]):
 
 const missingOf = (entries: readonly Entry[]): JudgingSummary["missing"] => {
   const missing = entries.filter(({ ratings }) => ratings === undefined);
-  const reasons = grouped(missing, ({ reason }) => reason ?? "");
+  const reasons = groupedBy(missing, ({ reason }) => reason ?? "");
   return {
     judgements: missing.length,
     reasons: Object.fromEntries([...reasons].map(([reason, group]) => [reason, group.length])),
@@ -187,13 +183,10 @@ export const summarizeJudging = (options: {
   const missing = missingOf(entries);
   if (mode === "pairwise") return { pairs: pairsOf(labels).map((pair) => pairRatings(pair, entries)), missing };
   return {
-    methods: labels.map((label) => ({
-      label,
-      ...breakdown(
-        entries.filter(({ shown }) => shown[0] === label),
-        ratingFigures,
-      ),
-    })),
+    methods: labels.map((label) => {
+      const own = entries.filter(({ shown }) => shown[0] === label);
+      return { label, interval: questionInterval(own), ...breakdown(own, ratingFigures) };
+    }),
     missing,
   };
 };

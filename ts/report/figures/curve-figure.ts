@@ -1,5 +1,16 @@
 import type { ReportFigure } from "../report-model.js";
-import { colourBy, dashBy, legendPick, paleUnlessPicked, quantity, short, size, tip, wideScale } from "./series.js";
+import {
+  colourBy,
+  dashBy,
+  hoverLayer,
+  legendPick,
+  paleUnlessPicked,
+  quantity,
+  short,
+  size,
+  tip,
+  wideScale,
+} from "./series.js";
 
 /** One run's curve; runs of a series share colour and dash. */
 export interface Curve {
@@ -42,6 +53,7 @@ export const curveFigure = (options: {
   const data = curves.flatMap(({ series, run, points }) =>
     thinned(points, count).map(({ step, value }) => ({ series, run, step, value: short(value) })),
   );
+  const isDense = data.length > 400;
   const series = curves.map((curve) => curve.series);
   return {
     title,
@@ -63,7 +75,10 @@ export const curveFigure = (options: {
           mark: { type: "line", strokeWidth: 1.5 },
           encoding: { strokeDash: dashBy("series", series) },
         },
-        { mark: { type: "point", filled: true, strokeWidth: 0, size: data.length > 400 ? 9 : 30 } },
+        {
+          ...(isDense ? { name: hoverLayer } : {}),
+          mark: { type: "point", filled: true, strokeWidth: 0, size: isDense ? 9 : 30 },
+        },
       ],
     },
   };

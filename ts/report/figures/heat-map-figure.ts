@@ -10,6 +10,12 @@ export interface HeatCell {
   readonly value: number;
 }
 
+const partsMark = " · ";
+
+/** A panel's name of several parts, a line each in its heading. */
+export const panelParts = (parts: readonly (string | null)[]): string =>
+  parts.filter((part) => part !== null).join(partsMark);
+
 /** Experts in the order of a layer's modules; whatever else there is comes after. */
 export const expertOrder = (experts: readonly string[]): readonly string[] => {
   const found = distinct(experts);
@@ -44,7 +50,13 @@ export const heatMapFigure = (options: {
         sort: expertOrder(cells.map(({ column }) => column)),
         axis: { labelAngle: 0 },
       },
-      y: { field: "row", type: "nominal", title: rowTitle, sort: distinct(cells.map(({ row }) => row)) },
+      y: {
+        field: "row",
+        type: "nominal",
+        title: rowTitle,
+        sort: distinct(cells.map(({ row }) => row)),
+        axis: { labelLimit: 300 },
+      },
       color: quantity("value", valueTitle, {
         scale: { scheme: "viridis", domainMin: 0 },
         legend: { format: isShare ? ".0%" : "~g", gradientLength: 160 },
@@ -57,7 +69,13 @@ export const heatMapFigure = (options: {
       ],
     },
   };
-  const facet = { field: "panel", type: "nominal", title: null, sort: panels, header: { labelLimit: 260 } };
+  const facet = {
+    field: "panel",
+    type: "nominal",
+    title: null,
+    sort: panels,
+    header: { labelLimit: 300, labelExpr: `split(datum.label, "${partsMark}")` },
+  };
   return {
     title,
     caption,

@@ -3,7 +3,7 @@
  * dark (`range.category`), and dashes or shapes, so that no two of the first 28 look the same.
  */
 const dashes = [[1, 0], [7, 3], [2, 2], [9, 2, 2, 2]] as const; // prettier-ignore
-const shapes = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"] as const;
+const shapes = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"] as const; // prettier-ignore
 
 export const distinct = (values: readonly string[]): readonly string[] => [...new Set(values)];
 
@@ -71,6 +71,9 @@ export const wideScale = (values: readonly number[]) => {
 
 /** Four significant digits: more cannot be seen, and makes the page heavy. */
 export const short = (value: number): number => Number(value.toPrecision(4));
+
+/** A layer whose marks only carry tooltips. */
+export const hoverLayer = "hover";
 
 /** Fills the page's width. */
 export const size = { width: "container", height: 300 } as const;

@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { escapeMarkup } from "../../util/text.js";
 import { csvName } from "../cells.js";
+import { figureConfig, themeCss, themes } from "../figures/theme.js";
 import type {
   Cell,
   DataValue,
@@ -10,16 +11,10 @@ import type {
   ReportSection,
   ReportTable,
 } from "../report-model.js";
+import { libraryCode, libraryFile } from "./library-file.js";
 
 /** Our own page's script and style, which stand beside this file. */
 const asset = (name: string): string => readFileSync(new URL(`./assets/${name}`, import.meta.url), "utf8");
-
-/** A file of a charting package: in the built package beside this file, in a checkout where npm put it. */
-const libraryFile = (packaged: string, name: string): string => {
-  const built = new URL(`./assets/${packaged}/${name}`, import.meta.url);
-  const installed = new URL(`../../../node_modules/${packaged}/${name}`, import.meta.url);
-  return readFileSync(existsSync(built) ? built : installed, "utf8");
-};
 
 const libraries = ["vega", "vega-lite", "vega-embed"] as const;
 
@@ -140,15 +135,15 @@ const pageData = (sections: readonly PlacedSection[]) => {
       rows: rows.map((row) => row.flatMap(({ values }) => values)),
     })),
   );
-  return { figures, tables };
+  const configs = { light: figureConfig(themes.light), dark: figureConfig(themes.dark) };
+  return { figures, tables, configs };
 };
 
 const scripts = (sections: readonly PlacedSection[]): string => {
   const hasFigures = sections.some(({ figures }) => figures.length > 0);
   // As plain text, so that the page is there before it is parsed; the page's script runs it with the first figure.
   const loaded = libraries.map(
-    (name) =>
-      `<script type="text/plain" class="library">${scriptText(libraryFile(name, `build/${name}.min.js`))}</script>`,
+    (name) => `<script type="text/plain" class="library">${scriptText(libraryCode(name))}</script>`,
   );
   const licence = `<!-- vega, vega-lite and vega-embed are in this file under this licence:\n${libraryFile("vega", "LICENSE").replaceAll("--", "- -")}-->`;
   return [
@@ -169,7 +164,8 @@ export const reportHtml = ({ title, text, sections, problems }: Report): string 
 <meta name="color-scheme" content="light dark">
 <title>${escapeMarkup(title)}</title>
 <link rel="icon" href="data:,">
-<style>${asset("page.css")}</style>
+<style>${themeCss}
+${asset("page.css")}</style>
 </head>
 <body>
 <a class="skip" href="#main">To the results</a>

@@ -1,5 +1,6 @@
 import type { Datum, ReportProblem } from "../report-model.js";
 import type { ComparableResult } from "../compare-results.js";
+import type { JudgingInput } from "./read-judging.js";
 import type { SweepRecord } from "../../runs/sweep-record.js";
 
 /** A result with all that a table shows of it. */
@@ -42,6 +43,8 @@ export interface RunInput {
   } | null;
   readonly curves: Curves;
   readonly results: readonly ReportResult[];
+  readonly routing: readonly RoutingInput[];
+  readonly judgings: readonly JudgingInput[];
 }
 
 export interface SweepInput {
@@ -60,6 +63,8 @@ export interface BenchInput {
 
 /** How often each expert of each layer was active. */
 export interface RoutingInput {
+  /** The run that a task's routing is of; the task, and the run, that a prompt is of; null where a file does not say. */
+  readonly source: string | null;
   /** A task, or a prompt. */
   readonly name: string;
   /** Layer → expert → share of the prompts, or a prompt's gate. */
@@ -74,10 +79,19 @@ export interface ReportInputs {
   readonly results: readonly { readonly name: string; readonly result: ReportResult }[];
   readonly benches: readonly BenchInput[];
   readonly routing: readonly RoutingInput[];
+  readonly judgings: readonly JudgingInput[];
   readonly problems: readonly ReportProblem[];
 }
 
-export const noInputs: ReportInputs = { sweeps: [], runs: [], results: [], benches: [], routing: [], problems: [] };
+export const noInputs: ReportInputs = {
+  sweeps: [],
+  runs: [],
+  results: [],
+  benches: [],
+  routing: [],
+  judgings: [],
+  problems: [],
+};
 
 /** Several inputs as one, in order. */
 export const joinInputs = (parts: readonly ReportInputs[]): ReportInputs => ({
@@ -86,5 +100,6 @@ export const joinInputs = (parts: readonly ReportInputs[]): ReportInputs => ({
   results: parts.flatMap(({ results }) => results),
   benches: parts.flatMap(({ benches }) => benches),
   routing: parts.flatMap(({ routing }) => routing),
+  judgings: parts.flatMap(({ judgings }) => judgings),
   problems: parts.flatMap(({ problems }) => problems),
 });

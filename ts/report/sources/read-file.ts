@@ -5,8 +5,10 @@ import { parseWith } from "../../spec/parse.js";
 import { readJsonFile } from "../../util/files.js";
 import { isRecord } from "../../util/records.js";
 import type { Datum } from "../report-model.js";
-import { type BenchInput, noInputs, type ReportInputs, type RoutingInput } from "./inputs.js";
+import { type BenchInput, noInputs, type ReportInputs } from "./inputs.js";
+import { judgingOf } from "./read-judging.js";
 import { resultsOf } from "./read-result.js";
+import { routingOf } from "./read-routing.js";
 
 const rateOfBase = { tokensPerSecond: z.number(), ratioToBase: z.number().nullable().default(null) };
 const peakBytes = z.number().nullable().default(null);
@@ -65,65 +67,29 @@ const benchOf = (value: Record<string, unknown>, kind: BenchInput["kind"], file:
   return { kind, name: basename(file), rows, machine: machineText(value["machine"]) };
 };
 
-const taskRouting = z.object({
-  task: z.string(),
-  prompts: z.number().min(1),
-  layers: z.array(z.record(z.string(), z.number())),
-});
-
-const promptRouting = z.object({
-  prompt: z.string(),
-  routing: z
-    .object({ experts: z.array(z.array(z.string())), gates: z.array(z.array(z.number())) })
-    .nullable()
-    .optional(),
-});
-
-const ofTasks = (value: unknown, file: string): readonly RoutingInput[] =>
-  parseWith(z.array(taskRouting), value, { what: "The file of routing figures", file }).map(
-    ({ task, prompts, layers }) => ({
-      name: task,
-      measure: "share of prompts",
-      layers: layers.map((layer) =>
-        Object.fromEntries(Object.entries(layer).map(([expert, count]) => [expert, count / prompts])),
-      ),
-    }),
-  );
-
-const ofPrompts = (value: unknown, file: string): readonly RoutingInput[] =>
-  parseWith(z.array(promptRouting), value, { what: "The file of generated texts", file }).flatMap(
-    ({ prompt, routing }): readonly RoutingInput[] => {
-      if (routing === undefined || routing === null) return [];
-      const layers = routing.experts.map((experts, layer) =>
-        Object.fromEntries(experts.map((expert, place) => [expert, routing.gates[layer]?.[place] ?? 1])),
-      );
-      return [{ name: prompt.replaceAll(/\s+/g, " ").trim(), measure: "gate", layers }];
-    },
-  );
-
-const routingOf = (value: unknown, file: string): readonly RoutingInput[] | undefined => {
-  if (Array.isArray(value)) return ofTasks(value, file);
-  if (!isRecord(value)) return undefined;
-  if (Array.isArray(value["routing"])) return ofTasks(value["routing"], file);
-  return Array.isArray(value["outputs"]) ? ofPrompts(value["outputs"], file) : undefined;
-};
-
-/**
- * Reads a JSON file of results, of a bench, or of routing.
- * @throws MiloraError `input/missing-file`; `input/invalid-spec` for anything else.
- */
-export const readReportFile = async (file: string): Promise<ReportInputs> => {
+/** What a JSON file holds for a report; nothing where it is of no kind that is known. */
+export const inputsOfFile = async (file: string): Promise<ReportInputs | undefined> => {
   const value = await readJsonFile(file);
   const kind = isRecord(value) && Array.isArray(value["rows"]) ? benchKind(value["rows"][0]) : undefined;
   if (isRecord(value) && kind !== undefined) return { ...noInputs, benches: [benchOf(value, kind, file)] };
-  if (isRecord(value) && ("results" in value || "task" in value)) {
-    const results = resultsOf(value, file).map((result) => ({ name: basename(file), result }));
-    return { ...noInputs, results };
-  }
+  const judging = judgingOf(value, file, basename(file));
+  if (judging !== undefined) return { ...noInputs, judgings: [judging] };
   const routing = routingOf(value, file);
   if (routing !== undefined) return { ...noInputs, routing };
+  if (!isRecord(value) || !("results" in value || "task" in value)) return undefined;
+  const results = resultsOf(value, file).map((result) => ({ name: basename(file), result }));
+  return { ...noInputs, results };
+};
+
+/**
+ * Reads a JSON file of results, of a judge, of a bench, or of routing.
+ * @throws MiloraError `input/missing-file`; `input/invalid-spec` for anything else.
+ */
+export const readReportFile = async (file: string): Promise<ReportInputs> => {
+  const inputs = await inputsOfFile(file);
+  if (inputs !== undefined) return inputs;
   throw new MiloraError("input/invalid-spec", `${file} holds nothing that a report shows.`, {
     file,
-    allowed: "JSON of eval --outputs, bench --json, generate --explain --json, or of milora.routing",
+    allowed: "JSON of eval --outputs, judge, bench --json, routing --json or --out, or generate --explain --json",
   });
 };

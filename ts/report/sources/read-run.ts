@@ -3,15 +3,18 @@ import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { manifestSchema, runFormatVersion } from "../../runs/manifest.js";
+import { routingRecordSchema } from "../../runs/routing-record.js";
 import { runFolder, type RunFolder } from "../../runs/run-folder.js";
 import { parseWith } from "../../spec/parse.js";
 import { readJsonFile } from "../../util/files.js";
 import { isRecord } from "../../util/records.js";
 import { counted } from "../../util/text.js";
-import type { ReportResult, RunInput } from "./inputs.js";
+import type { ReportResult, RoutingInput, RunInput } from "./inputs.js";
 import type { ProblemList } from "./problems.js";
 import { noCurves, readCurves } from "./read-events.js";
+import { judgingOf, type JudgingInput } from "./read-judging.js";
 import { resultsOf } from "./read-result.js";
+import { routingInputs } from "./read-routing.js";
 
 const orNull = <Schema extends z.ZodType>(schema: Schema) => schema.nullable().catch(null);
 
@@ -60,15 +63,32 @@ const readEvents = async ({ events }: RunFolder, problems: ProblemList): Promise
   return curves;
 };
 
-const readResults = async ({ results }: RunFolder, problems: ProblemList): Promise<readonly ReportResult[]> => {
-  const names = existsSync(results) ? await readdir(results) : [];
-  const read: ReportResult[] = [];
+/** What the JSON files of a folder hold. */
+const readEach = async <Item>(
+  folder: string,
+  problems: ProblemList,
+  read: (value: unknown, file: string) => readonly Item[],
+): Promise<readonly Item[]> => {
+  const names = existsSync(folder) ? await readdir(folder) : [];
+  const items: Item[] = [];
   for (const name of names.filter((each) => each.endsWith(".json")).toSorted()) {
-    const file = join(results, name);
-    read.push(...((await problems.attempt(file, async () => resultsOf(await readJsonFile(file), file))) ?? []));
+    const file = join(folder, name);
+    items.push(...((await problems.attempt(file, async () => read(await readJsonFile(file), file))) ?? []));
   }
-  return read;
+  return items;
 };
+
+const judgingInRun =
+  (run: string) =>
+  (value: unknown, file: string): readonly JudgingInput[] => {
+    const judging = judgingOf(value, file, run);
+    return judging === undefined ? [] : [judging];
+  };
+
+const routingInRun =
+  (run: string) =>
+  (value: unknown, file: string): readonly RoutingInput[] =>
+    routingInputs(parseWith(routingRecordSchema, value, { what: "The routing figures", file }), run);
 
 /** Reads what can be read of a run's folder; the rest is noted. */
 export const readRun = async (root: string, problems: ProblemList, name = basename(root)): Promise<RunInput> => {
@@ -83,6 +103,8 @@ export const readRun = async (root: string, problems: ProblemList, name = basena
     task: data.task,
     seed: train.seed,
     curves: await readEvents(folder, problems),
-    results: await readResults(folder, problems),
+    results: await readEach<ReportResult>(folder.results, problems, resultsOf),
+    judgings: await readEach(folder.judgings, problems, judgingInRun(name)),
+    routing: await readEach(folder.routing, problems, routingInRun(name)),
   };
 };

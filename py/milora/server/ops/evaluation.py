@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from milora.engine import ScoringRow
@@ -12,6 +13,8 @@ from milora.server.ops import session
 from milora.server.ops.routing_changes import expert_names
 from milora.training import RoutingCounts, prompt_routing
 from milora.training import data_loss as compute_loss
+
+Tables = Sequence[Sequence[Sequence[float]]]
 
 
 def data_loss(payload: dict[str, Any], call: Call) -> dict[str, Any]:
@@ -67,16 +70,18 @@ def route_prompts(payload: dict[str, Any], call: Call) -> dict[str, Any]:
         if active.routing is None:
             message = f"The adapter {adapter!r} has no routers; only a MiLoRA adapter routes prompts."
             raise MiloraError("adapter/unsupported", message, found=adapter)
-        counts = prompt_routing(
+        routed = prompt_routing(
             active.model,
             active.routing,
             prompt_ids,
+            explain=payload["explain"],
             micro_batch=payload["microBatch"],
             pad_id=opened.encoder.pad_id,
             on_step=session.reporter(call, "routing"),
         )
-    assert counts is not None
-    return _routing_json(counts, opened.host.config(adapter))
+    config = opened.host.config(adapter)
+    _, gates = _by_expert(routed.gates, config)
+    return {**_routing_json(routed.counts, config), "gates": gates}
 
 
 def _check_lengths(prompts: list[list[int]], longest: int | None) -> None:
@@ -91,19 +96,27 @@ def _check_lengths(prompts: list[list[int]], longest: int | None) -> None:
         raise MiloraError("input/invalid-spec", message, path="requests", allowed=allowed, problems=problems)
 
 
-def _routing_json(routing: RoutingCounts, config: dict[str, Any]) -> dict[str, Any]:
+def _by_expert(tables: Tables, config: dict[str, Any]) -> tuple[list[str], Tables]:
+    """The adapter's experts, and tables of [layers][experts of the layer] with a column for each of them.
+
+    Layers may have different experts: columns are all names, in the order of their first appearance.
+    """
     names = expert_names(config)
-    # Layers may have different experts: columns are all names, in the order of their first appearance.
     experts = list(dict.fromkeys(name for layer in names for name in layer))
 
-    def by_name(counts: list[list[int]]) -> list[list[int]]:
-        rows = [dict(zip(layer, row, strict=False)) for layer, row in zip(names, counts, strict=True)]
+    def by_name(table: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
+        rows = [dict(zip(layer, row, strict=False)) for layer, row in zip(names, table, strict=True)]
         return [[row.get(expert, 0) for expert in experts] for row in rows]
 
+    return experts, [by_name(table) for table in tables]
+
+
+def _routing_json(routing: RoutingCounts, config: dict[str, Any]) -> dict[str, Any]:
+    experts, (argmax, chosen) = _by_expert([routing.argmax, routing.chosen], config)
     return {
         "experts": experts,
-        "argmax": by_name(routing.argmax),
-        "chosen": by_name(routing.chosen),
+        "argmax": argmax,
+        "chosen": chosen,
         "prompts": routing.prompts,
         "balance": routing.balance,
     }

@@ -28,6 +28,7 @@ test("single answers: each turn is graded, with its conversation and the right a
   expect(judging.methods).toEqual([
     {
       label: "tuned",
+      interval: null,
       overall: { mean: 6.25, scored: 4, unscored: 0, missing: 0 },
       turns: {
         "1": { mean: 8, scored: 2, unscored: 0, missing: 0 },

@@ -74,30 +74,6 @@
 
   /* Figures */
 
-  /* Colours that stay apart for the colour-blind, each at 3:1 or more on its page. */
-  const palettes = {
-    light: ["#0072b2", "#c84e00", "#00805d", "#a8488a", "#8a6a00", "#3b3f45", "#2b8cbe"],
-    dark: ["#56b4e9", "#ff8f3e", "#2fcf9f", "#e69ac8", "#e8c547", "#e7eaee", "#8fa8ff"],
-  };
-
-  const themeConfig = () => {
-    const style = getComputedStyle(document.documentElement);
-    const [text, quiet, line] = ["--text", "--quiet", "--line"].map((name) => style.getPropertyValue(name).trim());
-    const category = dark.matches ? palettes.dark : palettes.light;
-    const labels = { labelColor: quiet, titleColor: text, titleFontWeight: "normal", labelFontSize: 12, titleFontSize: 13 };
-    return {
-      background: null,
-      font: "system-ui, sans-serif",
-      range: { category },
-      view: { stroke: null },
-      axis: { ...labels, gridColor: line, domainColor: quiet, tickColor: quiet, titlePadding: 8 },
-      axisBand: { grid: false },
-      legend: { ...labels, orient: "top", symbolStrokeWidth: 2, symbolSize: 90 },
-      header: { labelColor: text, labelFontSize: 13, titleColor: text },
-      rule: { color: text },
-    };
-  }; // prettier-ignore
-
   const objects = ({ fields, rows }) =>
     rows.map((row) => Object.fromEntries(fields.map((name, at) => [name, row[at]])));
 
@@ -126,7 +102,7 @@
       data: { values: objects(figure) },
     };
     const legendColumns = Math.max(1, Math.min(6, Math.floor(plot.clientWidth / 150)));
-    const config = themeConfig();
+    const config = structuredClone(data.configs[dark.matches ? "dark" : "light"]);
     config.legend.columns = legendColumns;
     try {
       const result = await vegaEmbed(plot, spec, {

@@ -1,0 +1,79 @@
+import type { Command } from "commander";
+import { collect, number, run, withJson } from "./command-helpers.js";
+
+const withPlacement = (command: Command): Command =>
+  command
+    .option("--device <name>", "auto, cpu, cuda, mps", "auto")
+    .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto");
+
+/** What is measured of a text, and how often. */
+const withTexts = (command: Command): Command =>
+  withPlacement(command)
+    .option("--prompt-tokens <n>", "tokens of a prompt", number, 64)
+    .option("--new-tokens <n>", "tokens of a text, whatever they say", number, 32)
+    .option("--rounds <n>", "measured texts of each row", number, 5)
+    .option("--row-seconds <n>", "the most that one row may take in all; its texts are cut short there", number, 300);
+
+const examples = (lines: readonly string[]): string =>
+  ["", "Examples:", ...lines.map((line) => `  milora bench ${line}`)].join("\n");
+
+const registerBenchDecode = (bench: Command): void => {
+  withTexts(withJson(bench.command("decode").description("the text of one prompt, by method, beams and engine")))
+    .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
+    .option(
+      "--methods <a,b>",
+      "methods, separated by commas; the base stands beside them",
+      "base,lora,dora,dora-uncached,moelora,milora,midora",
+    )
+    .option("--beams <a,b>", "beams, separated by commas", "1,3")
+    .option("--top-k <a,b>", "active experts of milora, separated by commas, a row each", "1,3,7")
+    .option("--peer <name>", "hf: every row also through transformers' generate")
+    .option("--adapter <dir>", "also a trained adapter (repeatable)", collect)
+    .option("--no-peak", "without memory, which takes a process for each row")
+    .addHelpText(
+      "after",
+      examples([
+        "decode --model smollm2-135m --dtype float32 --peer hf",
+        "decode --model smollm2-135m --methods milora --top-k 3 --beams 1 --no-peak",
+        "decode --model smollm2-135m --methods lora --adapter runs/milora/adapter --json",
+      ]),
+    )
+    .action(run(async () => (await import("./commands/bench-decode.js")).benchDecode));
+};
+
+const registerBenchTenants = (bench: Command): void => {
+  withTexts(withJson(bench.command("tenants").description("batches of many tenants, each with an adapter of its own")))
+    .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
+    .option("--methods <a,b>", "methods of the tenants' adapters: milora, midora, lora, dora", "milora")
+    .option("--top-k <n>", "active experts of milora", number, 3)
+    .option("--tenants <a,b>", "tenants, separated by commas", "1,2,4,8,16,32,64")
+    .option("--rows-per-tenant <a,b>", "rows of each tenant, separated by commas", "1,4")
+    .option("--peer <name>", "peft (adapter_names with as many LoRAs) or none", "peft")
+    .addHelpText(
+      "after",
+      examples([
+        "tenants --model smollm2-135m --dtype float32",
+        "tenants --model smollm2-135m --tenants 8 --rows-per-tenant 1 --methods milora,lora --json",
+        "tenants --model smollm2-135m --tenants 1,8,64 --peer none",
+      ]),
+    )
+    .action(run(async () => (await import("./commands/bench-tenants.js")).benchTenants));
+};
+
+export const registerBenches = (program: Command): void => {
+  const bench = program
+    .command("bench")
+    .description("measure this machine: each figure beside what it is compared with");
+  registerBenchDecode(bench);
+  registerBenchTenants(bench);
+  withJson(bench.command("train").description("training steps, against transformers' Trainer with PEFT's LoRA"))
+    .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
+    .option("--methods <a,b>", "methods, separated by commas", "lora,milora")
+    .option("--tokens <a,b>", "tokens of a row, separated by commas", "133,32")
+    .option("--rounds <n>", "measured steps of each engine", number, 5)
+    .option("--batch <n>", "rows of a step", number, 16)
+    .option("--curve <n>", "also compare the losses of so many steps in float32", number)
+    .option("--device <name>", "auto, cpu, cuda, mps", "auto")
+    .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto")
+    .action(run(async () => (await import("./commands/bench-train.js")).benchTrain));
+};

@@ -1,0 +1,66 @@
+import { z } from "zod";
+import { routingFiguresSchema, type RoutingFigures } from "../../runs/routing-record.js";
+import { parseWith } from "../../spec/parse.js";
+import { isRecord } from "../../util/records.js";
+import type { RoutingInput } from "./inputs.js";
+
+/** Older files, and those of milora.routing in Python's hands, hold less. */
+const taskRouting = routingFiguresSchema.partial({ activeShare: true, argmaxShare: true, balance: true });
+
+const promptRouting = z.object({
+  prompt: z.string(),
+  routing: z
+    .object({ experts: z.array(z.array(z.string())), gates: z.array(z.array(z.number())) })
+    .nullable()
+    .optional(),
+});
+
+type TaskRouting = Pick<RoutingFigures, "task" | "prompts" | "layers" | "examples">;
+
+const line = (prompt: string): string => prompt.replaceAll(/\s+/g, " ").trim();
+
+/** A task's routing, and that of its prompts that are known one by one. `source`: the run that it is of. */
+export const routingInputs = (
+  { task, prompts, layers, examples }: TaskRouting,
+  source: string | null,
+): readonly RoutingInput[] => [
+  {
+    source,
+    name: task,
+    measure: "share of prompts",
+    layers: layers.map((layer) =>
+      Object.fromEntries(Object.entries(layer).map(([expert, count]) => [expert, count / prompts])),
+    ),
+  },
+  ...examples.map((example): RoutingInput => ({
+    source: source === null ? task : `${task}, ${source}`,
+    name: line(example.prompt),
+    measure: "gate",
+    layers: example.layers,
+  })),
+];
+
+const ofTasks = (value: unknown, file: string): readonly RoutingInput[] =>
+  parseWith(z.array(taskRouting), value, { what: "The file of routing figures", file }).flatMap((task) =>
+    routingInputs(task, null),
+  );
+
+const ofPrompts = (value: unknown, file: string): readonly RoutingInput[] =>
+  parseWith(z.array(promptRouting), value, { what: "The file of generated texts", file }).flatMap(
+    ({ prompt, routing }): readonly RoutingInput[] => {
+      if (routing === undefined || routing === null) return [];
+      const layers = routing.experts.map((experts, layer) =>
+        Object.fromEntries(experts.map((expert, place) => [expert, routing.gates[layer]?.[place] ?? 1])),
+      );
+      return [{ source: null, name: line(prompt), measure: "gate", layers }];
+    },
+  );
+
+/** Routing in a file: of `milora routing`, `milora.routing`, or of `generate --explain`; nothing where it is neither. */
+export const routingOf = (value: unknown, file: string): readonly RoutingInput[] | undefined => {
+  if (Array.isArray(value)) return ofTasks(value, file);
+  if (!isRecord(value)) return undefined;
+  if (Array.isArray(value["routing"])) return ofTasks(value["routing"], file);
+  if (Array.isArray(value["outputs"])) return ofPrompts(value["outputs"], file);
+  return "layers" in value ? ofTasks([value], file) : undefined;
+};
