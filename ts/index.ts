@@ -1,5 +1,5 @@
 /** The public API of milora. */
-export { openMilora, type Milora } from "./client/milora.js";
+export { openMilora, type Milora, type OpenMiloraOptions as OpenOptions } from "./client/milora.js";
 export type {
   EvaluateOptions,
   GenerateOptions,
@@ -9,7 +9,7 @@ export type {
 } from "./client/call-options.js";
 export type { ExportOptions, ImportOptions, UpcyclingResult } from "./client/upcycling.js";
 export { loadRunSpec } from "./client/load-spec.js";
-export type { OpenOptions, PythonRows, TrainInput } from "./client/options.js";
+export type { PythonRows, TrainInput } from "./client/options.js";
 export {
   BridgeDiedError,
   errorCodes,

@@ -328,12 +328,13 @@ export class Milora {
   }
 }
 
+/** What {@link openMilora} takes; all but `model` has a default. */
+export type OpenMiloraOptions = z.input<typeof openOptionsSchema>;
+
 /**
  * Opens a session for one checkpoint. Python is set up on first use if need be; the model is loaded when it is
  * first needed.
  * @throws MiloraError `input/invalid-spec` for wrong options.
  */
-export const openMilora = async (
-  options: z.input<typeof openOptionsSchema>,
-  hooks: SessionHooks = {},
-): Promise<Milora> => new Milora(parseWith(openOptionsSchema, options, { what: "The options of openMilora" }), hooks);
+export const openMilora = async (options: OpenMiloraOptions, hooks: SessionHooks = {}): Promise<Milora> =>
+  new Milora(parseWith(openOptionsSchema, options, { what: "The options of openMilora" }), hooks);

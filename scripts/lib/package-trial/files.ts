@@ -18,12 +18,13 @@ export const rowFile = (from: number, to: number): string =>
   }).join("");
 
 /** A script that must compile but for its marked line. */
-export const typedScript = `import { display, errorCodes, openMilora, type MethodInput } from "milora";
+export const typedScript = `import { display, errorCodes, openMilora, type MethodInput, type OpenOptions } from "milora";
 const method: MethodInput = { kind: "milora", rank: 8 };
 // @ts-expect-error: a wrong field is told by the compiler
 const wrong: MethodInput = { kind: "milora", ranc: 8 };
 const adapterOf = async (model: string): Promise<string> => {
-  const milora = await openMilora({ model });
+  const options: OpenOptions = { model };
+  const milora = await openMilora(options);
   return (await milora.train({ method, data: { train: "rows.jsonl" } }).result).adapter;
 };
 display([{ codes: errorCodes.length > 20, kind: method.kind, wrong: wrong.kind, make: typeof adapterOf }]);
