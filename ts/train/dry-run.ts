@@ -10,11 +10,14 @@ import type { RunSpec } from "../spec/run.js";
 import { createTrainer } from "./create-trainer.js";
 import { checkpointBytes } from "./loop.js";
 import { estimateMemory, type MemoryEstimate } from "./memory-estimate.js";
-import { oneStep } from "./train.js";
+import { weightsStepsPerActivation } from "./train.js";
 import type { Trainer } from "./trainer.js";
 import { loadTrainingData, writeTrainingData } from "./training-data.js";
-import { countTokens, longestRows, usableRows } from "./training-rows.js";
+import { countTokens, longestRows, usableRows, type LoadedRows } from "./training-rows.js";
 import { methodFromWarmStart } from "./warm-start.js";
+
+/** The name of the adapter that is tried, on the Python side. */
+const trialName = "trial";
 
 /** What a run would take, found out without making it. */
 export interface TrainEstimate {
@@ -43,8 +46,8 @@ export interface TrainEstimate {
   };
   /** Bytes of a checkpoint. */
   readonly checkpoint: number;
-  /** Of the steps alone, without evaluations and saves, in seconds. */
-  readonly time: { readonly step: number; readonly total: number };
+  /** In seconds: a mean step, an evaluation of the dev set, and all of the run but its saves. */
+  readonly time: { readonly step: number; readonly evaluation: number; readonly total: number };
 }
 
 export interface DryRunOptions {
@@ -57,22 +60,51 @@ export interface DryRunOptions {
   readonly session: { readonly device: string; readonly dtype: string; readonly attention: string };
 }
 
-/** Two steps, of which the first warms up; the second's time, scaled from its tokens to those of a mean step. */
-const timeSteps = async (trainer: Trainer): Promise<TrainEstimate["time"]> => {
+/** The seconds of `work`, which computes some tokens, as they would be for others. */
+const scaled = async (work: () => Promise<number>, tokens: number): Promise<number> => {
+  const start = performance.now();
+  const done = await work();
+  return ((performance.now() - start) / 1000 / Math.max(1, done)) * tokens;
+};
+
+/** A mean step: one on Ω and the part of one on Θ that each has. Two trials of both, of which the first warms up. */
+const stepSeconds = async (trainer: Trainer): Promise<number> => {
+  const { train, dev } = trainer.rows;
+  const meanTokens = (rows: LoadedRows): number => (countTokens(rows) / usableRows(rows).length) * trainer.batchSize;
+  const tokensOf = async (step: Promise<void>): Promise<number> => {
+    await step;
+    return (await trainer.figures()).at(-1)?.tokens ?? 1;
+  };
+  const every = weightsStepsPerActivation(trainer);
   let seconds = 0;
-  let tokens = 1;
   for (const batch of trainer.batches()) {
-    const start = performance.now();
-    await oneStep(trainer, batch);
-    const figures = await trainer.figures();
-    seconds = (performance.now() - start) / 1000;
-    tokens = figures.find(({ kind }) => kind === "weights")?.tokens ?? 1;
+    seconds = await scaled(() => tokensOf(trainer.weightsStep(batch)), meanTokens(train));
+    const moveActivation = () => tokensOf(trainer.activationStep(trainer.nextDevBatch()));
+    if (every !== undefined) seconds += (await scaled(moveActivation, meanTokens(dev))) / every;
     if (trainer.step >= 2) break;
   }
-  const { train } = trainer.rows;
-  const meanTokens = (countTokens(train) / usableRows(train).length) * trainer.batchSize;
-  const step = (seconds / tokens) * meanTokens;
-  return { step, total: step * trainer.totalSteps };
+  return seconds;
+};
+
+/** An evaluation, by some rows of the dev set. */
+const evaluationSeconds = async ({ backend }: DryRunOptions, trainer: Trainer): Promise<number> => {
+  const { dev } = trainer.rows;
+  const { microBatch } = trainer;
+  const rows = usableRows(dev).slice(0, microBatch);
+  const tokens = rows.reduce((sum, row) => sum + (dev.promptTokens[row] ?? 0) + (dev.answerTokens[row] ?? 0), 0);
+  const work = async (): Promise<number> => {
+    await backend.call("dataLoss", { data: "dev", rows, adapter: trialName, microBatch });
+    return tokens;
+  };
+  return scaled(work, countTokens(dev));
+};
+
+const timeOf = async (options: DryRunOptions, trainer: Trainer): Promise<TrainEstimate["time"]> => {
+  const step = await stepSeconds(trainer);
+  const evaluation = await evaluationSeconds(options, trainer);
+  const { totalSteps, settings } = trainer;
+  const evaluations = Math.ceil(totalSteps / settings.evalEvery);
+  return { step, evaluation, total: step * totalSteps + evaluation * evaluations };
 };
 
 const memoryOf = async (
@@ -122,7 +154,7 @@ const measured = async (options: DryRunOptions, trainer: Trainer): Promise<Train
     microBatch: Math.min(trainer.microBatch, trainer.batchSize),
     memory,
     checkpoint: checkpointBytes(trainer.trainable),
-    time: await timeSteps(trainer),
+    time: await timeOf(options, trainer),
   };
 };
 
@@ -134,7 +166,7 @@ export const dryRun = async (options: DryRunOptions): Promise<TrainEstimate> => 
   const folder = mkdtempSync(join(tmpdir(), "milora-rows-"));
   try {
     const files = await writeTrainingData({ ...data, format, devSource }, folder);
-    const parts = { backend, adapter: "trial", method, settings: spec.train };
+    const parts = { backend, adapter: trialName, method, settings: spec.train };
     const trainer = await createTrainer({ ...parts, files, format, devSource });
     try {
       return await measured(options, trainer);

@@ -1,5 +1,4 @@
 import { existsSync } from "node:fs";
-import type { LoopState } from "../runs/checkpoint.js";
 import { openEventLog, type EventLog } from "../runs/events.js";
 import type { Manifest } from "../runs/manifest.js";
 import { runFolder, writeManifest } from "../runs/run-folder.js";
@@ -7,7 +6,7 @@ import { shortHash } from "../util/records.js";
 import { openNew, openResumed, parametersOf, type OpenedRun, type RunToOpen } from "./open-run.js";
 import type { RunControl, TrainResult } from "./run-handle.js";
 import { openTensorboard } from "./tensorboard.js";
-import { runLoop } from "./train.js";
+import { runLoop, type LoopOutcome } from "./train.js";
 
 export interface FineTuneOptions extends Omit<RunToOpen, "allow"> {
   readonly resume: boolean;
@@ -42,15 +41,10 @@ const tellStart = (options: FineTuneOptions, { folder, trainer, from, warnings }
     });
 };
 
-const resultOf = ({ folder, trainer }: OpenedRun, stoppedBy: string, state: LoopState): TrainResult => ({
-  folder: folder.root,
-  adapter: folder.adapter,
-  steps: trainer.step,
-  stoppedBy,
-  best: state.best,
-  tokensPerSecond: state.seconds > 0 ? state.tokens / state.seconds : 0,
-  skipped: state.skipped.total,
-});
+const resultOf = ({ folder }: OpenedRun, reached: LoopOutcome): TrainResult => {
+  const { step: steps, stoppedBy, best, tokensPerSecond, skipped } = reached;
+  return { folder: folder.root, adapter: folder.adapter, steps, stoppedBy, best, tokensPerSecond, skipped };
+};
 
 /** The run's control, whose events also go to TensorBoard where the spec asks for it. */
 const openTracking = async ({ backend, control }: FineTuneOptions, { folder, trainer, from }: OpenedRun) => {
@@ -92,9 +86,9 @@ const loopAndRecord = async (options: FineTuneOptions, opened: OpenedRun): Promi
     tracking = await openTracking(options, opened);
     const { control } = tracking;
     tellStart({ ...options, control }, opened, log);
-    const { stoppedBy, state } = await runLoop({ trainer, folder, log, control, from });
+    const outcome = await runLoop({ trainer, folder, log, control, from });
     await closeTracking(tracking, log);
-    const result = resultOf(opened, stoppedBy, state);
+    const result = resultOf(opened, outcome);
     await writeManifest(folder, finishedManifest(opened, result));
     return result;
   } catch (error) {

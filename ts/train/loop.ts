@@ -46,7 +46,7 @@ export interface Loop extends LoopParts {
   readonly watch: StallWatch;
 }
 
-export const stateOf = ({ trainer, progress, log }: Loop): LoopState => ({
+const stateOf = ({ trainer, progress, log }: Loop): LoopState => ({
   ...trainer.position,
   best: progress.best,
   evaluationsWithoutBest: progress.evaluationsWithoutBest,

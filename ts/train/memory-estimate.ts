@@ -8,7 +8,7 @@ export interface MemoryEstimate {
   readonly trainables: number;
   /** What the backward pass needs of the longest micro-batch's layers. */
   readonly activations: number;
-  /** Logits at its answer positions and their gradient, in float32. */
+  /** Logits of a chunk of its answer positions, with what becomes of them: three times in float32. */
   readonly logits: number;
   readonly total: number;
 }
@@ -26,6 +26,9 @@ export interface MemoryInput {
   /** Whether attention probabilities are kept, as eager attention does. */
   readonly eager: boolean;
 }
+
+/** Logits that are computed at once, at most (`LOGITS_AT_ONCE` of the Python side); those of one token always are. */
+const logitsAtOnce = 2 ** 23;
 
 const bytesOf = (dtype: string): number => (dtype === "float32" ? 4 : 2);
 
@@ -66,6 +69,6 @@ export const estimateMemory = (input: MemoryInput): MemoryEstimate => {
   const base = baseBytes(input);
   const trainables = 16 * trainable;
   const activations = kept * bytesOf(dtype);
-  const logits = 2 * 4 * batch.answerTokens * vocabSize;
+  const logits = 3 * 4 * Math.min(batch.answerTokens * vocabSize, Math.max(logitsAtOnce, vocabSize));
   return { base, trainables, activations, logits, total: base + trainables + activations + logits };
 };

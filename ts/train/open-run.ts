@@ -7,7 +7,6 @@ import type { ModelGraph } from "../graph/model-graph.js";
 import { resolveMethod } from "../methods/registry.js";
 import { restoreBestAdapter } from "../runs/best-adapter.js";
 import { newestCheckpoint, type Checkpoint, type LoopState } from "../runs/checkpoint.js";
-import { fileChecksum } from "../runs/checksums.js";
 import { runFormatVersion, type Manifest } from "../runs/manifest.js";
 import {
   createRunFolder,
@@ -23,7 +22,7 @@ import { shortHash } from "../util/records.js";
 import { createTrainer } from "./create-trainer.js";
 import { allowedChanges, checkRows, checkSource } from "./resume-checks.js";
 import type { Trainer } from "./trainer.js";
-import { loadTrainingData, rowFiles, writeTrainingData } from "./training-data.js";
+import { dataChecksums, loadTrainingData, rowFiles, writeTrainingData } from "./training-data.js";
 import { methodFromWarmStart, parentOf } from "./warm-start.js";
 
 /** The name of the adapter that a run trains, on the Python side. */
@@ -110,7 +109,7 @@ const newContent = async (run: RunToOpen, folder: RunFolder): Promise<Content> =
   const data = await loadTrainingData(spec.data, spec.train.seed, run.hub);
   const files = await writeTrainingData(data, folder.data);
   const { format, devSource, warnings } = data;
-  const source = { train: await fileChecksum(files.train), dev: await fileChecksum(files.dev) };
+  const source = dataChecksums(data);
   const parts = { backend, adapter: adapterName, method, settings: spec.train };
   const trainer = await createTrainer({ ...parts, files, format, devSource });
   const manifest = firstManifest(run, trainer, { format, source });

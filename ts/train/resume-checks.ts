@@ -1,15 +1,11 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Hub } from "../data/hub.js";
 import { MiloraError } from "../errors.js";
-import { fileChecksum } from "../runs/checksums.js";
 import type { Manifest } from "../runs/manifest.js";
 import type { RunSpec } from "../spec/run.js";
 import { nearest } from "../util/did-you-mean.js";
 import { sourceName } from "./row-source.js";
 import type { TrainingRows } from "./training-rows.js";
-import { loadTrainingData, writeTrainingData } from "./training-data.js";
+import { dataChecksums, loadTrainingData } from "./training-data.js";
 
 /** The fields that may change within a run, by name; any other one would make it another run. */
 const changeable: readonly string[] = [
@@ -132,15 +128,11 @@ const checksumsNow = async ({
   spec,
   hub,
 }: RowsOfRun): Promise<{ readonly train: string; readonly dev: string } | undefined> => {
-  const folder = mkdtempSync(join(tmpdir(), "milora-rows-"));
   try {
-    const files = await writeTrainingData(await loadTrainingData(spec.data, spec.train.seed, hub), folder);
-    return { train: await fileChecksum(files.train), dev: await fileChecksum(files.dev) };
+    return dataChecksums(await loadTrainingData(spec.data, spec.train.seed, hub));
   } catch (error) {
     if (MiloraError.isInstance(error) && gone.includes(error.code)) return undefined;
     throw error;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
   }
 };
 

@@ -1,23 +1,19 @@
 import { setImmediate } from "node:timers/promises";
 import { MiloraError } from "../errors.js";
-import type { LoopState } from "../runs/checkpoint.js";
 import type { TrainEvent } from "../runs/events.js";
 import { writePlan } from "../runs/run-folder.js";
 import type { Batch } from "./batches.js";
 import type { DevLoss } from "./dev-loss.js";
 import { readFigures, withDevRows } from "./guards.js";
-import { checkpoint, checkRoom, decide, startProgress, stateOf, type Loop, type LoopParts } from "./loop.js";
+import { checkpoint, checkRoom, decide, startProgress, type Loop, type LoopParts } from "./loop.js";
 import { watchStalls } from "./stall-watch.js";
 import type { Trainer } from "./trainer.js";
 
 /** Figures are read when this many steps are waiting, or this many milliseconds went by; after each for a hook. */
 const figuresEvery = { steps: 20, milliseconds: 1000 };
 
-/** What a loop has reached. */
-export interface LoopOutcome {
-  readonly stoppedBy: string;
-  readonly state: LoopState;
-}
+/** What a loop has reached, as its `finished` event tells it. */
+export type LoopOutcome = Omit<Extract<TrainEvent, { type: "finished" }>, "type">;
 
 /** The loss of the dev set; undefined where a stop cuts it short. */
 const devLoss = async (loop: Loop): Promise<DevLoss | undefined> => {
@@ -49,17 +45,18 @@ const evaluate = async (loop: Loop): Promise<void> => {
   await setImmediate();
 };
 
-/** Whether a step on Θ follows: in a search after each step on Ω, else as the settings say. */
-const movesActivation = ({ phase, settings, method, step }: Trainer): boolean => {
-  if (phase.search !== null) return true;
+/** Steps on Ω for each one on Θ: one in a search, else as the settings say; undefined where Θ never moves. */
+export const weightsStepsPerActivation = ({ phase, settings, method }: Trainer): number | undefined => {
+  if (phase.search !== null) return 1;
   const { activationLearningRate, activationEvery } = settings;
-  return method.capabilities.bilevel && activationLearningRate > 0 && step % activationEvery === 0;
+  return method.capabilities.bilevel && activationLearningRate > 0 ? activationEvery : undefined;
 };
 
 /** One step on Ω, and one on Θ where it is its turn. */
-export const oneStep = async (trainer: Trainer, batch: Batch): Promise<void> => {
+const oneStep = async (trainer: Trainer, batch: Batch): Promise<void> => {
   await trainer.weightsStep(batch);
-  if (movesActivation(trainer)) await trainer.activationStep(trainer.nextDevBatch());
+  const every = weightsStepsPerActivation(trainer);
+  if (every !== undefined && trainer.step % every === 0) await trainer.activationStep(trainer.nextDevBatch());
 };
 
 /** Calls `work`; where memory made it compute fewer rows at once, that is told. */
@@ -185,21 +182,18 @@ const startMicroBatch = async ({ trainer, from, emit, watch }: Loop): Promise<vo
 };
 
 /** The last evaluation, adapter and checkpoint of a run. */
-const finish = async (loop: Loop, stoppedBy: string): Promise<void> => {
+const finish = async (loop: Loop, stoppedBy: string): Promise<LoopOutcome> => {
   const { trainer, control, folder, progress, emit, log } = loop;
   if (progress.evaluatedAt !== trainer.step && control.stopReason() === undefined) await evaluateNow(loop);
   if (progress.best === null) await trainer.save(folder.adapter);
   await checkpoint(loop);
-  emit({
-    type: "finished",
-    step: trainer.step,
-    stoppedBy,
-    best: progress.best,
-    tokensPerSecond: progress.seconds > 0 ? progress.tokens / progress.seconds : 0,
-    seconds: progress.seconds,
-    skipped: progress.skipped.total,
-  });
+  const { best, seconds, tokens } = progress;
+  const tokensPerSecond = seconds > 0 ? tokens / seconds : 0;
+  const skipped = progress.skipped.total;
+  const outcome = { step: trainer.step, stoppedBy, best, tokensPerSecond, seconds, skipped };
+  emit({ type: "finished", ...outcome });
   log.sync();
+  return outcome;
 };
 
 /**
@@ -221,8 +215,7 @@ export const runLoop = async (parts: LoopParts): Promise<LoopOutcome> => {
     checkRoom(loop);
     await startMicroBatch(loop);
     const stoppedBy = await runPhases(loop);
-    await finish(loop, stoppedBy);
-    return { stoppedBy, state: stateOf(loop) };
+    return await finish(loop, stoppedBy);
   } finally {
     watch.close();
   }

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Hub } from "../data/hub.js";
-import { writeRows } from "../data/write-rows.js";
+import { rowLines, writeRows } from "../data/write-rows.js";
+import { textChecksum } from "../runs/checksums.js";
 import type { DataSpec } from "../spec/data.js";
 import { mixRows } from "./mix.js";
 import { loadSource, type TrainingData } from "./row-source.js";
@@ -18,6 +19,12 @@ export const loadTrainingData = async (data: DataSpec, seed: number, hub?: Hub):
 export const rowFiles = (folder: string): { readonly train: string; readonly dev: string } => ({
   train: join(folder, "train.jsonl"),
   dev: join(folder, "dev.jsonl"),
+});
+
+/** Checksums of the files that {@link writeTrainingData} makes, without making them. */
+export const dataChecksums = ({ train, dev }: TrainingData): { readonly train: string; readonly dev: string } => ({
+  train: textChecksum(rowLines(train)),
+  dev: textChecksum(rowLines(dev)),
 });
 
 /** Writes both sets as JSONL for the Python side; returns the two files. */

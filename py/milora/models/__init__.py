@@ -1,6 +1,7 @@
 """Models of transformers: found, described, opened, and asked for logits."""
 
-from milora.models.answer_head import answer_logits, causal_model, decoder_of, logits_at, run_decoder
+from milora.models.answer_head import answer_states, causal_model, decoder_of, logits_at, run_decoder
+from milora.models.answer_loss import answer_nll
 from milora.models.atomic_folder import atomic_folder
 from milora.models.describe import LayerDescription, LinearDescription, ModelDescription, decoder_layers, describe
 from milora.models.fast_decoder import fast_decoder
@@ -20,7 +21,8 @@ __all__ = [
     "ModelSource",
     "OpenedModel",
     "Placement",
-    "answer_logits",
+    "answer_nll",
+    "answer_states",
     "atomic_folder",
     "available_devices",
     "causal_model",

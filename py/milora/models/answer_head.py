@@ -1,9 +1,12 @@
-"""The head at the needed positions only: no tensor of rows × length × vocabulary is ever made."""
+"""The head at the needed positions only: no tensor of rows × length × vocabulary is ever made.
+
+Shapes: B rows, T tokens, N positions, D features, V vocabulary.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -11,34 +14,46 @@ from torch import Tensor, nn
 
 from milora.data.batch import Batch
 from milora.errors import MiloraError
+from milora.models.forwards import forwards_replaced
+
+Head = Callable[[Tensor], Tensor]
+"""From the decoder's states [N, D] to logits [N, V], float32 (float64 of a float64 model)."""
 
 
-def answer_logits(model: nn.Module, batch: Batch) -> Tensor:
-    """Logits that predict the batch's answer tokens, float32 (float64 of a float64 model),
-    [answer tokens, vocabulary].
+def answer_states(model: nn.Module, batch: Batch) -> tuple[Tensor, Head]:
+    """The decoder's states that predict the batch's answer tokens, [N, D], and the model's own head.
 
-    The states of the answer positions are picked between the decoder and the model's own head, so whatever the head
-    does (scaling, soft-capping) is done, at these positions only.
+    The head is what the causal model does behind its decoder (scaling, soft-capping), whatever that is. It may be
+    asked any number of times, for any part of the states.
     """
-    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-    return logits_at(model, batch.positions, **inputs, use_cache=False)[0]
+    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
+    causal, decoder = causal_model(model), decoder_of(model)
+    with _keep_positions(decoder, batch.positions[:0]) as outputs:
+        model(**inputs)
+    (output,) = outputs
+
+    def head(states_ND: Tensor) -> Tensor:
+        part = _with_states(output, states_ND.unsqueeze(0))
+        # Its hooks have seen this forward pass, so the method is called, not the module.
+        with forwards_replaced({decoder: lambda *_args, **_kwargs: part}):
+            return _wide(causal.forward(**inputs).logits[0])
+
+    return _picked(output, batch.positions), head
 
 
 def logits_at(model: nn.Module, positions: Tensor, **inputs: Any) -> tuple[Tensor, Any]:
-    """Logits at the flat ``positions`` of [rows, length], [positions, vocabulary], and the KV cache (None: not used).
+    """Logits at the flat ``positions`` of [B, T], [N, V], and the KV cache (None: not used).
 
     They are float32 (float64 of a float64 model).
     """
     with _keep_positions(decoder_of(model), positions):
         output = model(**inputs)
-    logits = output.logits[0]
-    return (logits if logits.dtype == torch.float64 else logits.float()), getattr(output, "past_key_values", None)
+    return _wide(output.logits[0]), getattr(output, "past_key_values", None)
 
 
 def run_decoder(model: nn.Module, batch: Batch) -> None:
-    """One forward pass for what it leaves behind (routing records): the head sees a single position."""
-    first = torch.zeros(1, dtype=torch.long, device=batch.input_ids.device)
-    with _keep_positions(decoder_of(model), first):
+    """One forward pass for what it leaves behind (routing records): the head sees no position."""
+    with _keep_positions(decoder_of(model), batch.input_ids.new_empty(0)):
         model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
 
 
@@ -63,19 +78,32 @@ def decoder_of(model: nn.Module) -> nn.Module:
 
 
 @contextlib.contextmanager
-def _keep_positions(decoder: nn.Module, positions: Tensor) -> Iterator[None]:
-    """Replaces the decoder's output [rows, length, d] by its states at the flat ``positions``: [1, positions, d]."""
+def _keep_positions(decoder: nn.Module, positions_N: Tensor) -> Iterator[list[Any]]:
+    """What follows the decoder sees its states at the flat positions alone, [1, N, D]; gives its whole outputs."""
+    outputs: list[Any] = []
 
     def pick(_module: nn.Module, _arguments: Any, output: Any) -> Any:
-        hidden_BTD = output[0]
-        picked = hidden_BTD.flatten(0, 1).index_select(0, positions).unsqueeze(0)
-        if isinstance(output, tuple):
-            return (picked, *output[1:])
-        output.last_hidden_state = picked
-        return output
+        outputs.append(output)
+        return _with_states(output, _picked(output, positions_N).unsqueeze(0))
 
     handle = decoder.register_forward_hook(pick)
     try:
-        yield
+        yield outputs
     finally:
         handle.remove()
+
+
+def _picked(output: Any, positions_N: Tensor) -> Tensor:
+    hidden_BTD = output[0]
+    return hidden_BTD.flatten(0, 1).index_select(0, positions_N)
+
+
+def _with_states(output: Any, hidden: Tensor) -> Any:
+    """A copy of a decoder's output with other states."""
+    if isinstance(output, tuple):
+        return (hidden, *output[1:])
+    return type(output)(**{**output, "last_hidden_state": hidden})
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()

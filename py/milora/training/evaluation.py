@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from milora.data import Batch, Dataset, TokenRow, collate
 from milora.errors import MiloraError
-from milora.models import answer_logits, run_decoder
+from milora.models import answer_nll, run_decoder
 from milora.routing.context import RoutingContext
 from milora.routing.record import RoutingRecord
 from milora.training.batching import micro_batches
@@ -137,10 +136,10 @@ def _batch_nll(model: nn.Module, batch: Batch, context: RoutingContext | None, r
         if context is not None:
             stack.enter_context(context.prompt(batch.prompt_mask))
             record = stack.enter_context(context.record()) if routing is not None else None
-        logits = answer_logits(model, batch)
+        nll = answer_nll(model, batch)
     if routing is not None and record is not None:
         routing.add(record)
-    return functional.cross_entropy(logits, batch.targets, reduction="sum")
+    return nll
 
 
 @dataclass

@@ -10,11 +10,10 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from milora.data import Batch, Dataset, TokenRow, collate
 from milora.errors import MiloraError
-from milora.models import answer_logits, fast_decoder, run_decoder, seed_everything
+from milora.models import answer_nll, fast_decoder, run_decoder, seed_everything
 from milora.routing.context import routing_context
 from milora.training.batching import micro_batches
 from milora.training.figures import DeviceFigures, Group, StepFigures, read_figures
@@ -243,9 +242,9 @@ class TrainingSession:
 
     def _losses(self, batch: Batch, share: Tensor | None, num_routed: int) -> tuple[Tensor, Tensor | None]:
         if self._context is None:
-            return _summed_nll(self.model, batch), None
+            return answer_nll(self.model, batch), None
         with self._context.prompt(self._routed_tokens(batch)), self._context.record() as record:
-            nll = _summed_nll(self.model, batch)
+            nll = answer_nll(self.model, batch)
         return nll, record.balance_loss(share, num_routed) if self._routed_unit is not None else None
 
     def _routed_tokens(self, batch: Batch) -> Tensor:
@@ -272,10 +271,6 @@ class TrainingSession:
                 counts.append(record.first_choice_counts())
         self.model.train()
         return torch.stack(counts).sum(dim=0) / num_routed
-
-
-def _summed_nll(model: nn.Module, batch: Batch) -> Tensor:
-    return functional.cross_entropy(answer_logits(model, batch), batch.targets, reduction="sum")
 
 
 @contextlib.contextmanager

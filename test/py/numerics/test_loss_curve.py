@@ -1,4 +1,4 @@
-"""Twenty steps of LoRA by our session are those of transformers' Trainer with PEFT (issue 7, must-show 1)."""
+"""Twenty steps of LoRA by our session are those of transformers' Trainer with PEFT."""
 
 from __future__ import annotations
 

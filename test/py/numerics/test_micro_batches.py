@@ -1,4 +1,4 @@
-"""The gradients of a step are the same for any micro-batch, and with recomputed layers (issue 7, must-show 3)."""
+"""The gradients of a step are the same for any micro-batch, and with recomputed layers."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from milora.checkpoint import attach_adapter
 from milora.data import Dataset, collate
 from milora.errors import MiloraError
-from milora.models import answer_logits
+from milora.models import answer_states
 from milora.routing.context import routing_context
 from milora.training import TrainingSession, TrainingSettings, VirtualStep
 from milora.training.batching import micro_batches
@@ -172,7 +172,8 @@ def _loss(session: TrainingSession, dataset: Dataset, rows: list[int]) -> Tensor
     context = routing_context(session.model)
     assert context is not None
     with context.prompt(batch.prompt_mask), context.record() as record:
-        nll = functional.cross_entropy(answer_logits(session.model, batch), batch.targets)
+        states, head = answer_states(session.model, batch)
+        nll = functional.cross_entropy(head(states), batch.targets)
     balance = record.balance_loss()
     assert balance is not None
     return nll + session.settings.balance * balance

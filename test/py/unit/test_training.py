@@ -12,7 +12,7 @@ from torch.nn import functional
 from milora.checkpoint import attach_adapter
 from milora.data import Dataset, TokenRow, collate
 from milora.errors import MiloraError
-from milora.models import answer_logits
+from milora.models import answer_states
 from milora.routing.context import routing_context
 from milora.training import Group, TrainingSession, TrainingSettings, data_loss
 from milora.training.optimizer import GroupOptimizer
@@ -70,7 +70,8 @@ def test_the_head_at_answer_positions_gives_the_plain_loss(start, random_dataset
     context = routing_context(session.model)
     assert context is not None
     with context.prompt(batch.prompt_mask):
-        logits = answer_logits(session.model, batch)
+        states, head = answer_states(session.model, batch)
+        logits = head(states)
         plain = session.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
     expected = functional.cross_entropy(plain[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten())
     found = functional.cross_entropy(logits, batch.targets)

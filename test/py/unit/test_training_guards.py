@@ -51,7 +51,7 @@ def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 
 def limit_rows(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """A fake limit of memory: more rows at once than this run out of it, in the second micro-batch at the earliest."""
-    inner = session_module._summed_nll
+    inner = session_module.answer_nll
     calls = [0]
 
     def limited(model: Any, batch: Any) -> Tensor:
@@ -60,7 +60,7 @@ def limit_rows(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
             raise torch.OutOfMemoryError("a fake limit")
         return inner(model, batch)
 
-    monkeypatch.setattr(session_module, "_summed_nll", limited)
+    monkeypatch.setattr(session_module, "answer_nll", limited)
 
 
 @pytest.mark.parametrize("kind", ["weights", "activation", "second-order"])

@@ -24,9 +24,16 @@ describe("the memory of a training", () => {
       base: 40_000,
       trainables: 1600,
       activations: 2 * 2 * 10 * aToken * 4,
-      logits: 6 * 50 * 8,
+      logits: 6 * 50 * 12,
     });
     expect(total).toBe(base + trainables + activations + logits);
+  });
+
+  it("bounds the logits, however many answer tokens there are, by the largest chunk of them", () => {
+    const of = (answerTokens: number, vocabSize: number): number =>
+      estimateMemory({ ...input, vocabSize, batch: { ...input.batch, answerTokens } }).logits;
+    expect(of(3200, 50_000)).toBe(12 * 2 ** 23);
+    expect(of(3200, 2 ** 24)).toBe(12 * 2 ** 24);
   });
 
   it("halves model and layers in bfloat16, but not what trains", () => {

@@ -31,7 +31,7 @@ const estimateLines = (estimate: Estimate): readonly string[] => {
     `memory about ${gigabytes(total)}: model ${gigabytes(base)}, trained ${gigabytes(trainables)}, ` +
       `layers ${gigabytes(activations)}, logits ${gigabytes(logits)}; the longest rows took ${gigabytes(trial)} in a trial`,
     `a checkpoint takes ${gigabytes(estimate.checkpoint)} of disk`,
-    `${time.step.toFixed(2)} s a step, ${formatDuration(time.total)} in all, without evaluations and saves`,
+    `${time.step.toFixed(2)} s a step, ${time.evaluation.toFixed(2)} s an evaluation, ${formatDuration(time.total)} in all, without saves`,
   ];
 };
 
