@@ -10,7 +10,7 @@ import type { SweepJob } from "./expand.js";
 
 /** What a trial says of a run: `milora train --dry-run`. */
 export interface RunTrial {
-  /** Seconds of a finished run's steps, or what a trial tells, whose evaluations are in it; no saves. */
+  /** Seconds of the steps and evaluations, without saves. */
   readonly seconds: number;
   /** Bytes of a checkpoint. */
   readonly checkpoint: number;
