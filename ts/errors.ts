@@ -40,6 +40,7 @@ export const errorCodes = [
   "internal",
 ] as const;
 
+/** One of {@link errorCodes}. */
 export type ErrorCode = (typeof errorCodes)[number];
 
 /** Where an error stands and what would cure it; every field is optional. */
@@ -58,6 +59,7 @@ export interface ErrorDetails {
   readonly hint?: string | undefined;
   /** Every problem found, one sentence each, where there is more than one. */
   readonly problems?: readonly string[] | undefined;
+  /** What was beneath: another error, such as {@link PythonError}. */
   readonly cause?: unknown;
 }
 
@@ -65,16 +67,25 @@ const marker = Symbol.for("milora.error");
 
 /** The one base class of milora's errors: a code from {@link errorCodes}, a message, and where it happened. */
 export class MiloraError extends Error {
+  /** The name of the class. */
   override readonly name: string = "MiloraError";
+  /** What went wrong, for programs. */
   readonly code: ErrorCode;
   /** Where the code is explained, such as `docs/errors.md#data-bad-row`; `docs/` is in the npm package. */
   readonly docs: string;
+  /** The file the fault was found in. */
   readonly file: string | undefined;
+  /** The 1-based line of `file`. */
   readonly line: number | undefined;
+  /** The JSON path of the fault, such as `method.rank`. */
   readonly path: string | undefined;
+  /** What was found. */
   readonly found: string | undefined;
+  /** What would have been allowed. */
   readonly allowed: string | undefined;
+  /** What to do about it. */
   readonly hint: string | undefined;
+  /** Every problem found, one sentence each; empty where there is just the one of the message. */
   readonly problems: readonly string[];
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
@@ -99,6 +110,7 @@ export class MiloraError extends Error {
 
 /** An exception that Python raised: its type, module and traceback as text; `cause` holds its Python cause, if any. */
 export class PythonError extends MiloraError {
+  /** The name of the class. */
   override readonly name: string = "PythonError";
   /** The Python class, such as `ValueError`. */
   readonly pythonType: string;
@@ -121,8 +133,11 @@ export class PythonError extends MiloraError {
 
 /** Python ended while it was needed: `exitCode` or `signal` of the process, and the last of its stderr. */
 export class BridgeDiedError extends MiloraError {
+  /** The name of the class. */
   override readonly name: string = "BridgeDiedError";
+  /** The exit code of Python; null where a signal ended it. */
   readonly exitCode: number | null;
+  /** The signal that ended Python; null where it exited by itself. */
   readonly signal: string | null;
   /** The last lines that Python wrote to stderr. */
   readonly stderr: string;

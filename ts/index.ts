@@ -1,6 +1,8 @@
 /** The public API of milora. */
 export { openMilora, type Milora, type OpenMiloraOptions as OpenOptions } from "./client/milora.js";
+export type { Placement, SessionHooks } from "./client/session.js";
 export type {
+  Evaluated,
   EvaluateOptions,
   GenerateOptions,
   GenerateRequest,
@@ -25,13 +27,19 @@ export type { Figure } from "./display/figure.js";
 export { routingFigure } from "./display/routing-figure.js";
 export type { Table } from "./display/table.js";
 export { trainingFigure } from "./display/training-figure.js";
-export type { EvaluationResult } from "./evaluate/result.js";
+export type { EvaluationResult, ScoredRow } from "./evaluate/result.js";
 export { judge, type JudgeHooks, type Judging } from "./evaluate/judge/judge.js";
 export type { CostEstimate } from "./evaluate/judge/cost.js";
 export type { JudgeOptionsInput as JudgeOptions } from "./evaluate/judge/options.js";
 export type { ResultRecord } from "./runs/result-record.js";
 export type { RoutingFigures } from "./runs/routing-record.js";
-export { compareResults, type ComparableResult, type ResultComparison } from "./report/compare-results.js";
+export {
+  compareResults,
+  type ComparableResult,
+  type ComparedSide,
+  type ResultComparison,
+  type Verdict,
+} from "./report/compare-results.js";
 export { compareResultFiles } from "./client/offline.js";
 export type { ChunkStream, TextChunk } from "./client/stream.js";
 export type { Asked, Message, Routing, RoutingChange } from "./generate/asked-text.js";
@@ -45,16 +53,20 @@ export type {
   TextEngine,
   TextStream,
 } from "./generate/text-engine.js";
-export type { ModelGraph } from "./graph/model-graph.js";
-export type { ParameterCount } from "./graph/parameter-count.js";
+export type { GraphLayer, GraphModule, ModelGraph } from "./graph/model-graph.js";
+export type { ActivatedCount, ParameterCount } from "./graph/parameter-count.js";
+export type { TextSeconds } from "./generate/writing.js";
 export type { TrainEvent } from "./runs/events.js";
+export type { HubChoice } from "./spec/data.js";
 export type { Method, MethodInput } from "./spec/method.js";
 export type { RunSpec, RunSpecInput } from "./spec/run.js";
+export type { TrainSettings } from "./spec/train.js";
 export { defineTask } from "./tasks/define-task.js";
-export type { Task } from "./tasks/task.js";
+export type { Scorer, SplitName, Task } from "./tasks/task.js";
 export type { DecideHook, TrainDecision, TrainResult, TrainRun } from "./train/run-handle.js";
 export type { Batch } from "./train/batches.js";
 export type { TrainEstimate } from "./train/dry-run.js";
+export type { MemoryEstimate } from "./train/memory-estimate.js";
 export type { DevLoss } from "./train/dev-loss.js";
 export type { TrainerPhase } from "./train/phases.js";
 export type { StepFigures } from "./train/step-figures.js";

@@ -11,10 +11,13 @@ const size = {
 
 /** One line of the bench of training. */
 export const trainBenchRow = z.object({
+  /** The kind of the method. */
   method: z.string(),
   /** `hf-trainer`: transformers' Trainer with PEFT's LoRA. */
   engine: z.enum(["milora", "hf-trainer"]),
+  /** `eager` or `sdpa`. */
   attention: z.string(),
+  /** Tokens of a row. */
   tokensPerRow: count,
   /** By the median step. */
   tokensPerSecond: z.number(),
@@ -36,6 +39,7 @@ export const decodeBenchRow = z.object({
   topK: z.int().min(1).nullable(),
   /** The folder of a trained adapter; null: a made-up one. */
   adapter: z.string().nullable(),
+  /** Beams of the search. */
   beams: z.int().min(1),
   /** `hf`: transformers' `generate`. */
   engine: z.enum(["milora", "hf"]),
@@ -59,24 +63,37 @@ export const decodeBenchRow = z.object({
 
 /** One line of the bench of tenants: a batch in which each tenant has an adapter of its own. */
 export const tenantBenchRow = z.object({
+  /** The kind of the tenants' adapters. */
   method: z.string(),
+  /** Active experts of a layer, where a prompt chooses them. */
   topK: z.int().min(1).nullable(),
+  /** Tenants of the batch. */
   tenants: z.int().min(1),
+  /** Rows of each. */
   rowsPerTenant: z.int().min(1),
   /** `peft`: transformers' `generate` with PEFT's `adapter_names`. */
   engine: z.enum(["milora", "peft"]),
   /** Of all rows together, behind each one's second token. */
   tokensPerSecond: z.number(),
+  /** Our engine's base at the same batch. */
   baseTokensPerSecond: z.number(),
   /** Against our engine's base at the same batch, whichever engine this is: median of the rounds' ratios. */
   ratioToBase: z.number(),
   /** Against PEFT's LoRAs at the same batch; null where they are not measured. */
   ratioToPeft: z.number().nullable(),
+  /** Tokens of a text. */
   newTokens: count,
   /** Whether PEFT wrote the same tokens with the same LoRAs; null for other methods. */
   sameTokens: z.boolean().nullable(),
   /** What a step must read at least, by arithmetic. */
-  stepBytes: z.object({ base: count, adapters: count, keysAndValues: count }),
+  stepBytes: z.object({
+    /** The base's weights. */
+    base: count,
+    /** The modules that any row of their tenant chose. */
+    adapters: count,
+    /** Keys and values in the middle of the text. */
+    keysAndValues: count,
+  }),
   /** `ratioToBase` if those bytes were all that counts. */
   expectedRatio: z.number(),
 });
@@ -153,9 +170,19 @@ export const benchOps = {
       ...texts,
     }),
     output: z.object({
+      /** What was measured. */
       rows: z.array(tenantBenchRow),
       /** What could not be measured, and why. */
-      skipped: z.array(z.object({ tenants: z.int(), engine: z.enum(["milora", "peft"]), reason: z.string() })),
+      skipped: z.array(
+        z.object({
+          /** Tenants of the batch. */
+          tenants: z.int(),
+          /** The engine that would have written it. */
+          engine: z.enum(["milora", "peft"]),
+          /** Why it was not measured. */
+          reason: z.string(),
+        }),
+      ),
       slowBecause,
     }),
   },

@@ -49,12 +49,15 @@ const engineEvent = z.object({
 });
 
 const engineAdapter = z.object({
+  /** The tenant's name. */
   name: adapterName,
   /** The number of the load that brought it, from 1. */
   version: count.min(1),
+  /** Its memory on the device, bytes. */
   bytes: count,
   /** On the device now. */
   resident: z.boolean(),
+  /** It stays on the device. */
   pinned: z.boolean(),
   /** Requests that wait or run with it. */
   requests: count,

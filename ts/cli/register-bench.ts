@@ -14,9 +14,6 @@ const withTexts = (command: Command): Command =>
     .option("--rounds <n>", "measured texts of each row", number, 5)
     .option("--row-seconds <n>", "the most that one row may take in all; its texts are cut short there", number, 300);
 
-const examples = (lines: readonly string[]): string =>
-  ["", "Examples:", ...lines.map((line) => `  milora bench ${line}`)].join("\n");
-
 const registerBenchDecode = (bench: Command): void => {
   withTexts(withJson(bench.command("decode").description("the text of one prompt, by method, beams and engine")))
     .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
@@ -30,14 +27,6 @@ const registerBenchDecode = (bench: Command): void => {
     .option("--peer <name>", "hf: every row also through transformers' generate")
     .option("--adapter <dir>", "also a trained adapter (repeatable)", collect)
     .option("--no-peak", "without memory, which takes a process for each row")
-    .addHelpText(
-      "after",
-      examples([
-        "decode --model smollm2-135m --dtype float32 --peer hf",
-        "decode --model smollm2-135m --methods milora --top-k 3 --beams 1 --no-peak",
-        "decode --model smollm2-135m --methods lora --adapter runs/milora/adapter --json",
-      ]),
-    )
     .action(run(async () => (await import("./commands/bench-decode.js")).benchDecode));
 };
 
@@ -49,14 +38,6 @@ const registerBenchTenants = (bench: Command): void => {
     .option("--tenants <a,b>", "tenants, separated by commas", "1,2,4,8,16,32,64")
     .option("--rows-per-tenant <a,b>", "rows of each tenant, separated by commas", "1,4")
     .option("--peer <name>", "peft (adapter_names with as many LoRAs) or none", "peft")
-    .addHelpText(
-      "after",
-      examples([
-        "tenants --model smollm2-135m --dtype float32",
-        "tenants --model smollm2-135m --tenants 8 --rows-per-tenant 1 --methods milora,lora --json",
-        "tenants --model smollm2-135m --tenants 1,8,64 --peer none",
-      ]),
-    )
     .action(run(async () => (await import("./commands/bench-tenants.js")).benchTenants));
 };
 

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { collect, number, run, withJson } from "./command-helpers.js";
+import { addExamples } from "./examples.js";
 import { registerBenches } from "./register-bench.js";
 
 const registerEnvironment = (program: Command): void => {
@@ -24,7 +25,7 @@ const registerTraining = (program: Command): void => {
   withJson(
     program.command("params <model>").description("count what a method trains and activates; no weights are read"),
   )
-    .option("--method <kind>", "milora, midora or lora", "milora")
+    .option("--method <kind>", "a kind, such as milora, midora, lora; docs/methods lists them", "milora")
     .option("--set <path=value>", "a field of the method, such as rank=8 (repeatable)", collect)
     .action(run(async () => (await import("./commands/params.js")).params));
   withJson(program.command("train <spec>").description("fine-tune by a spec: JSON, YAML, or a .ts file"))
@@ -186,4 +187,5 @@ export const registerCommands = (program: Command): void => {
   registerJudging(program);
   registerUpcycling(program);
   registerBenches(program);
+  addExamples(program);
 };

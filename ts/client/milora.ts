@@ -30,6 +30,7 @@ import { loadTrainingData, writeTrainingData } from "../train/training-data.js";
 import { methodFromWarmStart } from "../train/warm-start.js";
 import { AdapterNames } from "./adapter-names.js";
 import type {
+  Evaluated,
   EvaluateOptions,
   GenerateOptions,
   GenerateRequest,
@@ -178,6 +179,7 @@ export class Milora {
     await this.#streams.tidy();
   }
 
+  /** Forgets a loaded adapter. Errors: `adapter/not-found`. */
   async unload(name: string): Promise<void> {
     await (await this.#names()).unload(name);
     await this.#streams.tidy();
@@ -199,7 +201,7 @@ export class Milora {
   }
 
   /** Scores the model, or an adapter on it, on tasks. */
-  async evaluate(options: EvaluateOptions): Promise<{ readonly results: readonly EvaluationResult[] }> {
+  async evaluate(options: EvaluateOptions): Promise<Evaluated> {
     const tasks = options.tasks.map((task) => (typeof task === "string" ? taskByName(task) : task));
     // A wrong name is told before the first task is scored, not after the last but one.
     for (const task of tasks) scoredTemplate(task, options);
@@ -314,6 +316,7 @@ export class Milora {
     return (await this.#session.backend()).session.expose(id);
   }
 
+  /** Lets go of an adopted object. */
   async release(id: string): Promise<void> {
     await (await this.#session.backend()).session.release(id);
   }
@@ -323,6 +326,7 @@ export class Milora {
     await this.#session.close();
   }
 
+  /** `close`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -33,7 +33,16 @@ const once = <Value>(make: () => Promise<Value>): (() => Promise<Value>) => {
 };
 
 /** Where and how a model runs; `reason`: why device and dtype were taken, a sentence. */
-export type Placement = Pick<OpOutput<"openModel">, "device" | "dtype" | "attention" | "reason">;
+export interface Placement {
+  /** Such as `cpu` or `cuda:0`. */
+  readonly device: string;
+  /** What the model is held in. */
+  readonly dtype: string;
+  /** `eager` or `sdpa`. */
+  readonly attention: string;
+  /** Why, in a sentence. */
+  readonly reason: string;
+}
 
 /** One Python with at most one model in it; each part is opened when it is first needed. */
 export interface ModelSession {

@@ -5,11 +5,13 @@ import type { AdapterNames } from "./adapter-names.js";
 
 /** A piece of a text. */
 export interface TextChunk {
+  /** What is new of the text. */
   readonly text: string;
 }
 
 /** A text while it is written: its chunks in order, for one reader, and the whole. A reader that stops early ends it. */
 export interface ChunkStream extends AsyncIterable<TextChunk> {
+  /** The whole text; rejects where it could not be written. */
   readonly result: Promise<StreamedText>;
 }
 

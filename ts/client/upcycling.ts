@@ -10,15 +10,21 @@ import type { ModelSession } from "./session.js";
 
 /** How a LoRA adapter becomes a MiLoRA adapter: what the routers are; ranks and scales are the LoRA adapter's. */
 export interface ImportOptions {
+  /** The folder of the PEFT LoRA adapter. */
   readonly folder: string;
+  /** The folder of the new adapter. */
   readonly out: string;
   /** Fields of the method `milora`, such as topK and pooler. */
   readonly method?: Omit<z.input<typeof miloraMethod>, "kind" | "rank" | "ranks" | "alpha"> | undefined;
+  /** Decides the new routers' weights; 0 by default. */
   readonly seed?: number | undefined;
 }
 
+/** Which adapter is written as plain LoRA, and where. */
 export interface ExportOptions {
+  /** The folder of the MiLoRA adapter. */
   readonly folder: string;
+  /** The folder of the LoRA adapter. */
   readonly out: string;
   /** The experts to keep, where the adapter's own choice depends on the prompt. */
   readonly policy?: z.input<typeof policySchema> | undefined;
@@ -26,7 +32,9 @@ export interface ExportOptions {
 
 /** What was written. */
 export interface UpcyclingResult {
+  /** The folder that was written. */
   readonly folder: string;
+  /** Parameters of the adapter in it. */
   readonly parameters: number;
 }
 

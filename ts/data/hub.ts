@@ -59,17 +59,23 @@ const recordFormat = 1;
 
 /** `source.json`: where the rows of a folder came from. */
 const hubRecordSchema = z.object({
+  /** The format of the record. */
   format: z.literal(recordFormat),
+  /** What was fetched, split by split. */
   splits: z
     .array(
       z.object({
+        /** The data set's id. */
         hub: z.string(),
+        /** Its config; null: its default one. */
         config: z.string().nullable(),
+        /** The split. */
         split: z.string(),
         /** As it was asked for. */
         revision: z.string(),
         /** As it was resolved; null where an offline cache did not tell. */
         commit: z.string().nullable(),
+        /** How many rows. */
         rows: z.int(),
       }),
     )
@@ -80,10 +86,20 @@ const hubRecordSchema = z.object({
   note: z.string().nullable(),
   /** The version of the Python library `datasets`. */
   datasets: z.string(),
-  files: z.array(z.object({ file: z.string(), sha256: z.string() })),
+  /** The files that were written, with their checksums. */
+  files: z.array(
+    z.object({
+      /** Its name in the cache's folder. */
+      file: z.string(),
+      /** Of its bytes. */
+      sha256: z.string(),
+    }),
+  ),
+  /** When they were fetched, ISO 8601. */
   date: z.string(),
 });
 
+/** Where rows came from: the data set, its commit, the files, the date. */
 export type HubRecord = z.output<typeof hubRecordSchema>;
 
 /** `owner/name (config, split)`. */

@@ -4,7 +4,9 @@ import { escapeMarkup } from "../util/text.js";
 export interface Figure {
   /** A Vega-Lite 5 specification with its data in it. */
   readonly vegaLite: Readonly<Record<string, unknown>>;
+  /** The figure as an SVG element. */
   readonly svg: string;
+  /** The figure in characters, for a terminal. */
   readonly text: string;
 }
 

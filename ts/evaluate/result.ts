@@ -9,6 +9,7 @@ import { wilsonInterval } from "../util/statistics.js";
 export interface ScoredRow {
   /** Index in the split. */
   readonly index: number;
+  /** What was asked. */
   readonly prompt: string;
   /** What the model wrote; scorer `generate` only. */
   readonly output?: string | undefined;
@@ -22,18 +23,27 @@ export interface ScoredRow {
   readonly scores?: readonly { readonly logLikelihood: number; readonly tokens: number }[] | undefined;
   /** The answer as read; null where none could be. */
   readonly read: string | null;
+  /** The right answer. */
   readonly expected: string;
+  /** Whether it was given. */
   readonly correct: boolean;
 }
 
+/** The score of one task, with all that decided it and every row. */
 export interface EvaluationResult {
+  /** Name of the task. */
   readonly task: string;
+  /** Version of the task; scores of different versions are not comparable. */
   readonly version: number;
+  /** The split that the rows are from. */
   readonly split: SplitName;
+  /** How answers came about. */
   readonly scorer: Scorer;
   /** Scorer `generate` only. */
   readonly reader?: ReaderName | undefined;
+  /** The template that asked. */
   readonly template: string;
+  /** The checksum of the template's text. */
   readonly templateHash: string;
   /** One line that names all that decides the score. */
   readonly protocol: string;
@@ -45,6 +55,7 @@ export interface EvaluationResult {
   readonly accuracySum?: number | undefined;
   /** By the log-likelihood for each character of a choice; scorer `loglik` only. */
   readonly accuracyNormalized?: number | undefined;
+  /** Rows that were answered right. */
   readonly correct: number;
   /** Rows that were scored. */
   readonly total: number;
@@ -62,12 +73,15 @@ export interface EvaluationResult {
   readonly interval: readonly [number, number];
   /** The figures by part, such as MMLU's `subjects` and `categories`. */
   readonly groups?: Readonly<Record<string, Grouping>> | undefined;
+  /** Time of the scoring, seconds. */
   readonly seconds: number;
   /** Tokens that the model wrote, and how many a second of generation; scorer `generate` only. */
   readonly newTokens?: number | undefined;
+  /** Tokens that the model wrote a second of generation; scorer `generate` only. */
   readonly tokensPerSecond?: number | undefined;
   /** What it was made with: model, adapter, seeds, device, dtype, versions, date. */
   readonly record?: ResultRecord | undefined;
+  /** Every row: what was asked, answered, read and expected. */
   readonly rows: readonly ScoredRow[];
 }
 

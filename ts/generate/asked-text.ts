@@ -2,22 +2,28 @@ import type { OpInput, OpOutput } from "../backend/backend.js";
 
 /** A message of a chat. */
 export interface Message {
+  /** `system`, `user` or `assistant`. */
   readonly role: string;
+  /** What is said. */
   readonly content: string;
 }
 
 /** What is asked: a text, or a chat up to the message that is to be answered. */
 export type Asked =
   | {
+      /** The text as it goes to the model. */
       readonly prompt: string;
       /** Puts the prompt into the checkpoint's chat template as one user message. */
       readonly chat?: boolean | undefined;
+      /** Of the other form. */
       readonly messages?: undefined;
     }
   | {
       /** For the checkpoint's chat template. */
       readonly messages: readonly Message[];
+      /** Of the other form. */
       readonly prompt?: undefined;
+      /** Of the other form. */
       readonly chat?: undefined;
     };
 
@@ -35,7 +41,9 @@ export interface RoutingChange {
 
 /** Per layer the chosen experts, most probable first, and their gates. */
 export interface Routing {
+  /** Names of the active experts: layer → experts. */
   readonly experts: readonly (readonly string[])[];
+  /** The gate of each of them, in the same order. */
   readonly gates: readonly (readonly number[])[];
 }
 

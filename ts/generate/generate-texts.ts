@@ -12,18 +12,27 @@ export type TextRequest = Asked &
 
 /** A generated text; `routing` with `explain` and a routed adapter. */
 export interface GeneratedText {
+  /** The adapter that wrote it; null for the base model. */
   readonly tenant: string | null;
   /** The request's; of a chat the newest message. */
   readonly prompt: string;
+  /** What was written, without the prompt. */
   readonly text: string;
+  /** Tokens of the prompt. */
   readonly promptTokens: number;
+  /** Tokens that were written. */
   readonly newTokens: number;
+  /** `stop`: the model ended the text; `length`: it reached `maxNewTokens`. */
   readonly finish: "stop" | "length";
+  /** What the routers decided for the prompt. */
   readonly routing?: Routing | undefined;
 }
 
+/** How texts are generated, and with what. */
 export interface GenerateTextsOptions {
+  /** The Python side. */
   readonly backend: Backend;
+  /** A text is written for each. */
   readonly requests: readonly TextRequest[];
   /** 128 by default. */
   readonly maxNewTokens?: number | undefined;
@@ -33,7 +42,9 @@ export interface GenerateTextsOptions {
   readonly explain?: boolean | undefined;
   /** Requests that go to the model at once, of whichever adapters; 32 by default. */
   readonly batchSize?: number | undefined;
+  /** An abort ends the work with code `cancelled`. */
   readonly signal?: AbortSignal | undefined;
+  /** Told the texts that are done, and how many there are. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 

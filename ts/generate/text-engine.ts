@@ -9,8 +9,11 @@ import { cancelled, deferred, Writing, type TextSeconds } from "./writing.js";
 export interface SamplingOptions {
   /** 0, the default, takes the most probable token. */
   readonly temperature?: number | undefined;
+  /** So many of the most probable tokens only; 0, the default, takes all. */
   readonly topK?: number | undefined;
+  /** The most probable tokens that reach this share together; 1 by default. */
   readonly topP?: number | undefined;
+  /** Above 1 makes tokens that were there less probable; 1 by default. */
   readonly repetitionPenalty?: number | undefined;
   /** The same seed draws the same tokens, whatever else runs. */
   readonly seed?: number | undefined;
@@ -27,6 +30,7 @@ export type StreamRequest = Asked &
     readonly beams?: number | undefined;
     /** Texts that end the answer where they begin. */
     readonly stop?: readonly string[] | undefined;
+    /** Greedy by default. */
     readonly sampling?: SamplingOptions | undefined;
     /** Adds the prompt's routing to the result. */
     readonly explain?: boolean | undefined;
@@ -34,14 +38,21 @@ export type StreamRequest = Asked &
 
 /** A whole text; `routing` with `explain` and a routed adapter. */
 export interface StreamedText {
+  /** The adapter that wrote it; null for the base model. */
   readonly tenant: string | null;
   /** The request's; of a chat the newest message. */
   readonly prompt: string;
+  /** What was written, without the prompt. */
   readonly text: string;
+  /** Tokens of the prompt. */
   readonly promptTokens: number;
+  /** Tokens that were written. */
   readonly newTokens: number;
+  /** `stop`: the model or a stop text ended it; `length`: it reached `maxNewTokens`. */
   readonly finish: "stop" | "length";
+  /** Its time in the queue, its prefill and its first token. */
   readonly seconds: TextSeconds;
+  /** What the routers decided for the prompt. */
   readonly routing?: Routing | undefined;
 }
 
@@ -50,6 +61,7 @@ export interface StreamedText {
  * one that is far behind lets the engine wait, unless another text is wanted.
  */
 export interface TextStream extends AsyncIterable<string> {
+  /** The whole text; rejects where it could not be written. */
   readonly result: Promise<StreamedText>;
 }
 

@@ -6,26 +6,35 @@ export interface GraphModule {
   readonly name: string;
   /** Path inside the layer, such as `self_attn.q_proj`. */
   readonly module: string;
+  /** Width of the input. */
   readonly inFeatures: number;
+  /** Width of the output. */
   readonly outFeatures: number;
 }
 
+/** One decoder layer. */
 export interface GraphLayer {
   /** Path inside the causal language model, such as `model.layers.0`. */
   readonly path: string;
+  /** Its linear modules that an adapter can sit on. */
   readonly modules: readonly GraphModule[];
 }
 
 /** A decoder as routing sees it: layers, and in each the modules that can be experts. */
 export interface ModelGraph {
+  /** As it was named: a hub id, a folder, a `.gguf` file, or `smollm2-135m`. */
   readonly model: string;
   /** What transformers' `from_pretrained` takes: a hub id or an absolute folder. */
   readonly location: string;
+  /** The class in transformers, such as `LlamaForCausalLM`. */
   readonly architecture: string;
+  /** Width of the hidden states. */
   readonly hiddenSize: number;
+  /** Parameters of the whole model. */
   readonly numParameters: number;
   /** The longest sequence that its positions reach; null where its config does not say. */
   readonly contextLength: number | null;
+  /** The decoder's layers, from the first. */
   readonly layers: readonly GraphLayer[];
 }
 

@@ -8,8 +8,11 @@ export const rationalCoefficients = 12;
 
 /** Adapter parameters that take part in one token's forward pass, over all layers. */
 export interface ActivatedCount {
+  /** Of the k smallest experts of each layer. */
   readonly min: number;
+  /** Of a uniform choice. */
   readonly mean: number;
+  /** Of the k largest experts of each layer. */
   readonly max: number;
 }
 
@@ -29,7 +32,15 @@ export interface ParameterCount {
   readonly activated: ActivatedCount;
   /** The same with the routers' projections W_r added. */
   readonly activatedWithProjection: ActivatedCount;
-  readonly modules: readonly { readonly name: string; readonly layers: number; readonly parameters: number }[];
+  /** What trains in each kind of module. */
+  readonly modules: readonly {
+    /** The role, such as `q`. */
+    readonly name: string;
+    /** Layers that have it. */
+    readonly layers: number;
+    /** What trains in it, over all layers. */
+    readonly parameters: number;
+  }[];
   /** What the figures stand for: where a training ends with others, or the paper counts otherwise. */
   readonly note?: string;
 }

@@ -11,8 +11,11 @@ export interface Search {
  * its end is discretised, and the kept candidates start anew in the `train` phase.
  */
 export interface Phase {
+  /** A search, or the training of what is kept. */
   readonly name: "search" | "train";
+  /** Weight steps of the phase. */
   readonly steps: number;
+  /** What the search does; null in training. */
   readonly search: Search | null;
 }
 

@@ -5,33 +5,51 @@ import { counted, shown } from "../util/text.js";
 
 /** What a comparison needs of a row: what was asked, what was right, and whether it was said. */
 interface ComparableRow {
+  /** Its index in the split. */
   readonly index: number;
+  /** What was asked. */
   readonly prompt: string;
+  /** The right answer. */
   readonly expected: string;
+  /** Whether it was given. */
   readonly correct: boolean;
 }
 
 /** What a comparison needs of a result; an `EvaluationResult` has it. */
 export interface ComparableResult {
+  /** Name of the task. */
   readonly task: string;
+  /** Version of the task. */
   readonly version: number;
+  /** The split that the rows are from. */
   readonly split: string;
+  /** How answers came about. */
   readonly scorer: string;
+  /** The template that asked. */
   readonly template: string;
+  /** The checksum of the template's text. */
   readonly templateHash: string;
+  /** One line that names all that decides the score. */
   readonly protocol: string;
   /** Null where the answers are to be judged. */
   readonly accuracy: number | null;
+  /** Outputs from which no answer could be read. */
   readonly unparsed: number;
+  /** What it was made with. */
   readonly record?: ResultRecord | undefined;
+  /** Every row that was scored. */
   readonly rows: readonly ComparableRow[];
 }
 
 /** One side of a comparison. */
 export interface ComparedSide {
+  /** Share of the rows that were answered right. */
   readonly accuracy: number;
+  /** Rows that were answered right. */
   readonly correct: number;
+  /** Outputs from which no answer could be read. */
   readonly unparsed: number;
+  /** What it was made with; null for a file of an older version. */
   readonly record: ResultRecord | null;
 }
 
@@ -40,10 +58,15 @@ export type Verdict = "better" | "worse" | "inside the noise";
 
 /** Two results on the same rows; `p` and `midP` are those of McNemar's exact test. */
 export interface ResultComparison extends PairedCounts, PairedTest {
+  /** Name of the task. */
   readonly task: string;
+  /** How both were scored, in one line. */
   readonly protocol: string;
+  /** Rows that both scored. */
   readonly total: number;
+  /** The first result. */
   readonly first: ComparedSide;
+  /** The second result. */
   readonly second: ComparedSide;
   /** The second accuracy minus the first. */
   readonly difference: number;

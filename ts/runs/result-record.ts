@@ -17,8 +17,11 @@ export const resultRecordSchema = z.object({
   trainingSeed: z.int().nullable(),
   /** The training's spec with all defaults, and the checksum of its plan: of an adapter in a run's folder. */
   spec: z.record(z.string(), z.json()).nullable().optional(),
+  /** The checksum of the plan of an adapter in a run's folder. */
   plan: z.string().nullable().optional(),
+  /** Where the model ran. */
   device: z.string(),
+  /** What the model was held in. */
   dtype: z.string(),
   /** How the base model's weights are held; older records do not say. */
   quantization: z.string().optional(),
@@ -28,4 +31,5 @@ export const resultRecordSchema = z.object({
   date: z.string(),
 });
 
+/** What a result was made with and when. */
 export type ResultRecord = z.output<typeof resultRecordSchema>;

@@ -34,7 +34,7 @@ export const hubChoice = z.strictObject({
 
 /** Rows of one of the built-in tasks. */
 export const taskData = z.strictObject({
-  task: z.string().min(1),
+  task: z.string().min(1).meta({ description: "A built-in task; `milora tasks` lists them." }),
   template: z.string().optional().meta({ description: "One of the task's templates; its first one by default." }),
   dir: z
     .string()
@@ -47,8 +47,11 @@ export const taskData = z.strictObject({
 
 /** Rows of files: LLM-Adapters JSON, JSONL or CSV of `{prompt, answer}`, chat JSONL (`messages`). */
 export const fileData = z.strictObject({
-  train: z.string().min(1),
-  dev: z.union([devFile, devSplit]).default(defaultDev),
+  train: z.string().min(1).meta({ description: "The file of the training rows." }),
+  dev: z
+    .union([devFile, devSplit])
+    .default(defaultDev)
+    .meta({ description: "The file of the dev rows, or the share that is split off." }),
   ...shared,
 });
 
@@ -60,17 +63,29 @@ export const hubData = z.strictObject({
   devSplit: z.string().min(1).optional().meta({ description: "The split to watch, in place of `dev`." }),
   revision: revision.default("main"),
   columns: z
-    .strictObject({ prompt: z.string().min(1), answer: z.string().min(1) })
+    .strictObject({
+      prompt: z.string().min(1).meta({ description: "The column of the prompts." }),
+      answer: z.string().min(1).meta({ description: "The column of the answers." }),
+    })
     .meta({ description: "The columns that hold the texts of prompt and answer." }),
-  dev: devSplit.default(defaultDev),
+  dev: devSplit
+    .default(defaultDev)
+    .meta({ description: "The share that is split off, where no `devSplit` is named." }),
   ...shared,
 });
 
 /** One source of a mix; without `dev`, the mix says what is split off it. */
 const mixSource = z.union([
   taskData,
-  fileData.extend({ dev: z.union([devFile, devSplit]).optional() }),
-  hubData.extend({ dev: devSplit.optional() }),
+  fileData.extend({
+    dev: z
+      .union([devFile, devSplit])
+      .optional()
+      .meta({ description: "The file of the dev rows, or the share that is split off." }),
+  }),
+  hubData.extend({
+    dev: devSplit.optional().meta({ description: "The share that is split off, where no `devSplit` is named." }),
+  }),
 ]);
 
 const mixed = {
@@ -103,8 +118,10 @@ const mixByTemperature = z.strictObject({
     .meta({ description: "Training rows in all; as many as the sources have by default. Small sources repeat." }),
 });
 
+/** Where the rows are from: a task, files, a data set on the hub, or a mix. */
 export const dataSchema = z.union([taskData, fileData, hubData, mixByRows, mixByTemperature]);
 
+/** Another source on the hub than the one that a task names. */
 export type HubChoice = z.output<typeof hubChoice>;
 export type TaskData = z.output<typeof taskData>;
 export type FileData = z.output<typeof fileData>;

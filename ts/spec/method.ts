@@ -29,6 +29,8 @@ export const methodSchema = z.discriminatedUnion("kind", [
   sspMethod,
 ]);
 
+/** A fine-tuning method with its settings, all defaults filled. */
 export type Method = z.output<typeof methodSchema>;
+/** A fine-tuning method as a person writes it: `kind`, and what differs from the defaults. */
 export type MethodInput = z.input<typeof methodSchema>;
 export type MethodKind = Method["kind"];

@@ -11,6 +11,7 @@ export const runSchema = z.strictObject({
   train: trainSchema.prefault({}),
 });
 
+/** The spec of a training run, all defaults filled. */
 export type RunSpec = z.output<typeof runSchema>;
 /** What a person writes: everything with a default may be left out. */
 export type RunSpecInput = z.input<typeof runSchema>;

@@ -22,7 +22,7 @@ export const trainSchema = z.strictObject({
     .boolean()
     .default(false)
     .meta({ description: "Computes each layer twice in place of keeping it: less memory, same results." }),
-  learningRate: z.number().positive().default(1e-4),
+  learningRate: z.number().positive().default(1e-4).meta({ description: "Of Ω: the peak of the schedule." }),
   activationLearningRate: z
     .number()
     .min(0)
@@ -51,7 +51,7 @@ export const trainSchema = z.strictObject({
     .positive()
     .default(1)
     .meta({ description: "LoRA+: the learning rate of LoRA's B matrices over that of all else." }),
-  weightDecay: z.number().min(0).default(0),
+  weightDecay: z.number().min(0).default(0).meta({ description: "AdamW's decoupled weight decay of Ω." }),
   weightDecayOn: z
     .enum(["all", "matrices"])
     .default("all")
@@ -84,14 +84,18 @@ export const trainSchema = z.strictObject({
     description:
       "Also writes the run's figures to `tensorboard/` in its folder; needs the Python package tensorboard.",
   }),
-  seed: z.int().min(0).default(0),
+  seed: z.int().min(0).default(0).meta({ description: "Of rows' order, split, initial weights and dropout." }),
   device: z.string().default("auto").meta({ description: "auto, cpu, cuda, cuda:1, mps." }),
   dtype: z
     .enum(["auto", "float32", "bfloat16", "float16"])
     .default("auto")
     .meta({ description: "Of the frozen base model; float16 trains on CUDA alone, with a scaled loss." }),
   quantization: quantizationSchema,
-  attention: z.enum(["auto", "eager", "sdpa"]).default("auto"),
+  attention: z
+    .enum(["auto", "eager", "sdpa"])
+    .default("auto")
+    .meta({ description: "transformers' attention; auto: eager on a CPU, else sdpa." }),
 });
 
+/** A run's `train` with all defaults filled. */
 export type TrainSettings = z.output<typeof trainSchema>;

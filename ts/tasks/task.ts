@@ -14,9 +14,11 @@ export type { SplitName };
  */
 export type Scorer = "generate" | "label" | "loglik";
 
+/** Which rows of a task are read. */
 export interface LoadOptions {
   /** Folder that holds one folder a task; built-in grammars need none. */
   readonly dir?: string | undefined;
+  /** The split. */
   readonly split: SplitName;
   /** Rows of a generated task; a task of files gives all of its own. */
   readonly rows?: number | undefined;
@@ -26,6 +28,7 @@ export interface LoadOptions {
 
 /** What a model is asked. */
 export interface Asked {
+  /** The text that goes to the model. */
   readonly prompt: string;
   /** Puts the prompt into the checkpoint's chat template as one user message. */
   readonly chat?: boolean | undefined;
@@ -35,6 +38,7 @@ export interface Asked {
 
 /** An example as the model sees it. Prompt and answer are tokenised apart and joined. */
 export interface Rendered extends Asked {
+  /** The answer, as it follows the prompt. */
   readonly answer: string;
   /** Continuations to compare, as they follow the prompt, with their leading space. */
   readonly choices?: readonly string[] | undefined;
@@ -44,7 +48,9 @@ export interface Rendered extends Asked {
 
 /** What a judge is told of an example beside the model's answers. */
 export interface JudgeMaterial {
+  /** Its number in the data. */
   readonly question: number;
+  /** Its category. */
   readonly category: string;
   /** What the user says in each turn. */
   readonly turns: readonly string[];
@@ -52,12 +58,15 @@ export interface JudgeMaterial {
   readonly references: readonly string[];
 }
 
+/** What a reader found in an output. */
 export interface Reading {
   /** The answer in its canonical form; null where none can be read. */
   readonly answer: string | null;
 }
 
+/** How an output is read. */
 export interface ReadOptions {
+  /** `robust` or `compat`. */
   readonly reader: ReaderName;
   /** The texts of the choices, in order, where a task's examples have their own. */
   readonly choices?: readonly string[] | undefined;
@@ -70,15 +79,19 @@ export interface ReadOptions {
  * the same task's `load` gave.
  */
 export interface Task<Example = unknown> {
+  /** How it is called, also in a spec. */
   readonly name: string;
   /** Raised whenever a change moves scores. */
   readonly version: number;
+  /** The licence of its rows. */
   readonly license: string;
+  /** Where its rows come from. */
   readonly origin: string;
   /** Where its rows are on the hub, for machines that have none of its files. */
   readonly hub?: HubSource | undefined;
   /** Names of the templates, the default one first. */
   readonly templates: readonly string[];
+  /** The splits it has. */
   readonly splits: readonly SplitName[];
   /** None for a task that is only trained on. */
   readonly scorers: readonly Scorer[];
@@ -94,6 +107,7 @@ export interface Task<Example = unknown> {
   readonly metric: "accuracy" | "exact-match" | "judged";
   /** Tokens that any answer fits in. */
   readonly maxNewTokens: number;
+  /** Reads the rows of a split. Errors: `input/missing-file`, `data/bad-row`. */
   load(options: LoadOptions): Promise<readonly Example[]>;
   /** The one function that training and inference share. */
   render(example: Example, template: string): Rendered;
@@ -101,6 +115,7 @@ export interface Task<Example = unknown> {
   read(output: string, example: Example, reader: ReaderName, template?: string): Reading;
   /** Reads an output without its example, for saved outputs. */
   readOutput(output: string, options: ReadOptions): Reading;
+  /** The right answer. */
   correct(example: Example): string;
   /** A blind guess's chance at this example, where neither `chance` nor the rendered choices tell it. */
   chanceOf?(example: Example): number;

@@ -2,6 +2,7 @@ import { epochOrder } from "../data/order.js";
 
 /** Indices of rows computed in one step. */
 export interface Batch {
+  /** Indices of the rows in the set. */
   readonly rows: readonly number[];
 }
 

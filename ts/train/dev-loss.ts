@@ -2,8 +2,11 @@ import type { OpOutput } from "../backend/backend.js";
 
 /** What the dev set says: perplexity, and how the routers spread its prompts. */
 export interface DevLoss {
+  /** exp of the mean negative log-likelihood of an answer token. */
   readonly perplexity: number;
+  /** Balance loss over the prompts; null without routers. */
   readonly balance: number | null;
+  /** Share of each expert as the most probable one; null without routers. */
   readonly argmaxShare: Readonly<Record<string, number>> | null;
 }
 

@@ -21,33 +21,56 @@ const trialName = "trial";
 
 /** What a run would take, found out without making it. */
 export interface TrainEstimate {
+  /** The kind of the method. */
   readonly method: string;
+  /** The model, as it was named. */
   readonly model: string;
+  /** Where it would train. */
   readonly device: string;
+  /** What the frozen model is held in. */
   readonly dtype: string;
+  /** Parameters of each kind. */
   readonly parameters: {
+    /** Of the frozen model. */
     readonly base: number;
+    /** That train. */
     readonly trainable: number;
+    /** Of the adapter, that take part in one token's pass. */
     readonly activated: ParameterCount["activated"];
   };
+  /** Rows of both sets, and those that would be left out or cut. */
   readonly rows: {
+    /** Training rows. */
     readonly train: number;
+    /** Dev rows. */
     readonly dev: number;
+    /** Rows left out: their answer does not fit into `train.maxLength`. */
     readonly dropped: number;
+    /** Rows whose prompt would lose its start. */
     readonly truncated: number;
   };
+  /** Weight steps of the whole training. */
   readonly steps: number;
+  /** Rows of a step. */
   readonly batchSize: number;
   /** Rows computed at once; with `auto` what a trial found. */
   readonly microBatch: number;
+  /** Bytes by arithmetic, and of a trial. */
   readonly memory: MemoryEstimate & {
     /** What the longest micro-batch took above the open model in a trial; 0 where the system does not say. */
     readonly trial: number;
   };
   /** Bytes of a checkpoint. */
   readonly checkpoint: number;
-  /** In seconds: a mean step, an evaluation of the dev set, and all of the run but its saves. */
-  readonly time: { readonly step: number; readonly evaluation: number; readonly total: number };
+  /** Of the run but its saves, in seconds. */
+  readonly time: {
+    /** A mean step. */
+    readonly step: number;
+    /** An evaluation of the dev set. */
+    readonly evaluation: number;
+    /** All steps and evaluations. */
+    readonly total: number;
+  };
 }
 
 export interface DryRunOptions {

@@ -10,6 +10,7 @@ export interface MemoryEstimate {
   readonly activations: number;
   /** Logits of a chunk of its answer positions, with what becomes of them: three times in float32. */
   readonly logits: number;
+  /** All of them. */
   readonly total: number;
 }
 

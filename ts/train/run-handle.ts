@@ -6,10 +6,18 @@ export interface TrainResult {
   readonly folder: string;
   /** Folder of the best adapter, in PEFT's layout. */
   readonly adapter: string;
+  /** Weight steps that were made. */
   readonly steps: number;
   /** `epochs`, `max-steps`, `patience`, or the reason that `stop` was given. */
   readonly stoppedBy: string;
-  readonly best: { readonly step: number; readonly devPerplexity: number } | null;
+  /** The evaluation of the adapter that is kept; null where there was none. */
+  readonly best: {
+    /** Weight steps before it. */
+    readonly step: number;
+    /** Its dev perplexity. */
+    readonly devPerplexity: number;
+  } | null;
+  /** All tokens that were not padding, of weight steps, a second of training. */
   readonly tokensPerSecond: number;
   /** Updates that were skipped because loss or gradient was not finite. */
   readonly skipped: number;
@@ -48,6 +56,7 @@ export interface RunControl {
 export interface TrainRun extends AsyncIterable<TrainEvent> {
   /** Ends the run after the step in progress, with a checkpoint and the adapter saved. */
   readonly stop: (reason?: string) => void;
+  /** How it ended; rejects where the run failed. */
   readonly result: Promise<TrainResult>;
 }
 

@@ -28,9 +28,13 @@ type TrainerPosition = Pick<
 export class Trainer {
   /** Steps of the whole training, all phases. */
   readonly totalSteps: number;
+  /** Rows of a step. */
   readonly batchSize: number;
+  /** The method, resolved against the model. */
   readonly method: ResolvedMethod;
+  /** The spec's `train`, all defaults filled. */
   readonly settings: TrainSettings;
+  /** What the rows are: how many, how long, which were left out. */
   readonly rows: TrainingRows;
   readonly #parts: TrainerParts;
   readonly #backend: Backend;
@@ -243,6 +247,7 @@ export class Trainer {
     return nonFiniteRows(rows, (part) => this.#dataLoss(data, part));
   }
 
+  /** The perplexity of the dev set as it is now. */
   async devPerplexity(): Promise<number> {
     return (await this.devLoss()).perplexity;
   }

@@ -2,15 +2,21 @@ import { wilsonInterval } from "./statistics.js";
 
 /** Two ways of answering the same questions, counted by who was right. */
 export interface PairedCounts {
+  /** Questions that both answered right. */
   readonly both: number;
+  /** Those that the first alone answered right. */
   readonly onlyFirst: number;
+  /** Those that the second alone answered right. */
   readonly onlySecond: number;
+  /** Those that none answered right. */
   readonly neither: number;
 }
 
 /** `midP`: twice the one-sided mid-p; less conservative than the exact `p`, which never errs more often than it says. */
 export interface PairedTest {
+  /** The exact two-sided p-value. */
   readonly p: number;
+  /** The mid-p value, less conservative. */
   readonly midP: number;
 }
 

@@ -1,13 +1,16 @@
 import type { Judgement } from "./plan.js";
 
+/** What tokens cost. */
 export interface Prices {
   /** Prices of a million tokens, in any one currency. */
   readonly priceIn?: number | undefined;
+  /** Of a million output tokens. */
   readonly priceOut?: number | undefined;
 }
 
 /** What judgements will cost, before any is asked for. */
 export interface CostEstimate {
+  /** Judgements to be asked for; one a request. */
   readonly requests: number;
   /** About; retries are not counted. */
   readonly inputTokens: number;
@@ -19,9 +22,13 @@ export interface CostEstimate {
 
 /** What judgements did cost, as the endpoint counted it. */
 export interface Spending {
+  /** Requests that were sent, those of further attempts too. */
   readonly requests: number;
+  /** Tokens of their prompts. */
   readonly inputTokens: number;
+  /** Tokens of the replies. */
   readonly outputTokens: number;
+  /** In the prices' currency; null without prices. */
   readonly money: number | null;
 }
 

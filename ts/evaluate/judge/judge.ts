@@ -26,6 +26,7 @@ import { type MadeJudgements, runJudgements } from "./run-judgements.js";
 import { type AnsweredResult, readAnsweredResults } from "./saved-results.js";
 import { type JudgingSummary, summarizeJudging } from "./summary.js";
 
+/** What a caller of {@link judge} may be told, and how it ends the judging. */
 export interface JudgeHooks {
   /** Told the cost before anything is spent; nothing is where it gives false. Without it nobody is asked. */
   readonly confirm?: ((estimate: CostEstimate) => boolean | Promise<boolean>) | undefined;
@@ -37,8 +38,11 @@ export interface JudgeHooks {
 
 /** Ratings of saved answers by a judge, with all that decides them. */
 export interface Judging extends JudgingSummary {
+  /** The task whose answers were rated: `mt-bench`. */
   readonly task: string;
+  /** One answer at a time, or every two methods in both orders. */
   readonly mode: JudgeMode;
+  /** The name of the judge at the endpoint. */
   readonly judgeModel: string;
   /** The models that answered, as the endpoint names them. */
   readonly answeredBy: readonly string[];
@@ -48,14 +52,21 @@ export interface Judging extends JudgingSummary {
   readonly judgements: number;
   /** Fields of each request beside its messages. */
   readonly request: Readonly<Record<string, unknown>>;
+  /** The checksum of `templates`. */
   readonly templateHash: string;
   /** The prompts with their placeholders. */
   readonly templates: Readonly<Record<string, string>>;
   /** One line that names all that decides the ratings. */
   readonly protocol: string;
+  /** What was judged: label, file, protocol and checksum of each. */
   readonly results: readonly Pick<AnsweredResult, "label" | "file" | "protocol" | "hash">[];
-  /** Questions that have right answers, and all of them. */
-  readonly questions: { readonly referenced: number; readonly total: number };
+  /** What was asked. */
+  readonly questions: {
+    /** Questions that have right answers. */
+    readonly referenced: number;
+    /** All questions. */
+    readonly total: number;
+  };
   /** What this call cost; judgements that the file held already cost nothing. */
   readonly spent: Spending;
   /** The file of every review, raw; a JSON object a line. */

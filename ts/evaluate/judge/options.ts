@@ -35,6 +35,7 @@ export const judgeOptionsSchema = z.strictObject({
   out: z.string().min(1).optional(),
 });
 
+/** What is judged, by whom, and what it may cost. */
 export type JudgeOptionsInput = z.input<typeof judgeOptionsSchema>;
 export type JudgeSettings = z.output<typeof judgeOptionsSchema>;
 

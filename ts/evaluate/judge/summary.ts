@@ -58,8 +58,11 @@ export interface JudgingSummary {
   readonly methods?: readonly MethodRatings[] | undefined;
   /** Mode `pairwise`. */
   readonly pairs?: readonly PairRatings[] | undefined;
+  /** Judgements without a rating, and why, counted by reason. */
   readonly missing: {
+    /** How many. */
     readonly judgements: number;
+    /** How many for each reason. */
     readonly reasons: Readonly<Partial<Record<MissingReason, number>>>;
   };
 }

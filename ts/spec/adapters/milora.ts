@@ -6,13 +6,20 @@ const activationName = z.enum(["rational", "gelu", "relu"]);
 
 /** Activations by layer: each entry reaches up to a share of the layers, in order; the last reaches 1. */
 const activationByLayer = z
-  .array(z.strictObject({ upTo: z.number().gt(0).max(1), activation: activationName }))
+  .array(
+    z.strictObject({
+      upTo: z.number().gt(0).max(1).meta({ description: "The share of the layers, from the first, that it ends at." }),
+      activation: activationName.meta({ description: "The activation of these layers." }),
+    }),
+  )
   .min(1);
 
 /** The decision of a layer made beforehand: layers (`"3"` or `"0-9"`) → experts that are always active there. */
 const fixedPolicy = z.strictObject({
   kind: z.literal("fixed"),
-  layers: z.record(z.string().regex(/^\d+(-\d+)?$/), z.array(expertName).min(1)),
+  layers: z
+    .record(z.string().regex(/^\d+(-\d+)?$/), z.array(expertName).min(1))
+    .meta({ description: 'Layers, such as "3" or "0-9" → the experts that are active there.' }),
 });
 
 /** Who decides which experts are active. */
@@ -20,7 +27,10 @@ export const policySchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("learned") }).meta({ description: "The layer's router, by the prompt." }),
   fixedPolicy.meta({ description: "A table; layers that it does not name have no active expert." }),
   z
-    .strictObject({ kind: z.literal("random"), seed: z.int().min(0).default(0) })
+    .strictObject({
+      kind: z.literal("random"),
+      seed: z.int().min(0).default(0).meta({ description: "Decides the experts." }),
+    })
     .meta({ description: "topK experts of each layer drawn once, by the seed." }),
   z.strictObject({ kind: z.literal("all") }).meta({ description: "Every expert of every layer: plain LoRA or DoRA." }),
 ]);
@@ -49,7 +59,7 @@ const routedFields = {
     .enum(["normalized", "raw"])
     .default("normalized")
     .meta({ description: "Hidden states RMS-normalised before pooling, or as they are." }),
-  policy: policySchema.prefault({ kind: "learned" }),
+  policy: policySchema.prefault({ kind: "learned" }).meta({ description: "Who decides which experts are active." }),
   balance: z.number().min(0).default(0.01).meta({ description: "Weight of the load-balancing loss, λ_lb." }),
   accumulate: z.enum(["base", "float32"]).default("base").meta({
     description: "Dtype in which the base module's output and the adapter's are added: the base's, or float32.",
