@@ -31,6 +31,10 @@ const commands = {
     await (await setUp()).ensureModules();
     return (await import("./lib/checks.mjs")).runChecks(args);
   },
+  docs: async () => {
+    await (await setUp()).ensureModules();
+    return (await import("./lib/docs.mjs")).buildDocs();
+  },
   format: async () => (await import("./lib/checks.mjs")).format(),
   /** A typed script of scripts/, with its arguments. */
   script: async ([file, ...args]) => {

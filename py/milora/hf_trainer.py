@@ -29,11 +29,12 @@ class MiloraTrainer(Trainer):
     is that of its own prompts, and the gradient is their mean. Other adapters train as with ``Trainer``.
 
     Args:
-        arguments, options: ``Trainer``'s; ``model`` is a PeftModel whose active adapter trains.
+        *arguments: ``Trainer``'s, by position; ``model`` is a PeftModel whose active adapter trains.
         balance: λ_lb, the weight of the balance loss.
         train_activation: Whether the coefficients Θ of the learned activations train, with the weights' learning rate
             and without weight decay. By default they stay as they are: the paper's bi-level training, which moves them
             on the dev set, is the command line's (``milora train``).
+        **options: ``Trainer``'s, by name.
 
     Raises:
         MiloraError: ``adapter/unsupported`` for a model without an adapter or with several active ones, or with

@@ -14,13 +14,27 @@ export interface ScoredRow {
   /** What the model wrote; scorer `generate` only. */
   readonly output?: string | undefined;
   /** Prompt and output of every turn, where the task has more than one. */
-  readonly turns?: readonly { readonly prompt: string; readonly output: string }[] | undefined;
+  readonly turns?:
+    | readonly {
+        /** What was asked in the turn. */
+        readonly prompt: string;
+        /** What the model wrote. */
+        readonly output: string;
+      }[]
+    | undefined;
   /** What a judge is told beside the answers; tasks without an automatic score only. */
   readonly material?: JudgeMaterial | undefined;
   /** The prompt was longer than the model's context has room for, and lost its start. */
   readonly truncated?: true | undefined;
   /** Log-likelihood (nats) and tokens of each label or choice; not for the scorer `generate`. */
-  readonly scores?: readonly { readonly logLikelihood: number; readonly tokens: number }[] | undefined;
+  readonly scores?:
+    | readonly {
+        /** Of the whole text, nats. */
+        readonly logLikelihood: number;
+        /** Tokens of the text. */
+        readonly tokens: number;
+      }[]
+    | undefined;
   /** The answer as read; null where none could be. */
   readonly read: string | null;
   /** The right answer. */
