@@ -31,6 +31,8 @@ const commandPage = (): string => {
 
 type Schema = Readonly<Record<string, unknown>>;
 
+const textOf = (value: unknown, otherwise: string): string => (typeof value === "string" ? value : otherwise);
+
 const listOf = (value: unknown): readonly Schema[] => (Array.isArray(value) ? value.filter(isRecord) : []);
 
 const code = (value: unknown): string => `\`${typeof value === "string" ? value : JSON.stringify(value)}\``;
@@ -56,7 +58,7 @@ const typeText = (schema: Schema): string => {
   if (fields.length > 8) return "an object, below";
   if (fields.length > 0) return `{ ${fields.join(", ")} }`;
   if (schema["type"] === "object") return "object";
-  return `${String(schema["type"] ?? "any")}${bounds(schema)}`;
+  return `${textOf(schema["type"], "any")}${bounds(schema)}`;
 };
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ").replaceAll("<", "&lt;");
@@ -68,7 +70,7 @@ const table = (schema: Schema): string => {
     if (!isRecord(field)) return [];
     const standard = field["default"];
     const byDefault = standard !== undefined ? code(standard) : required.includes(name) ? "must be given" : "–";
-    return [`| \`${name}\` | ${cell(typeText(field))} | ${byDefault} | ${cell(String(field["description"] ?? ""))} |`];
+    return [`| \`${name}\` | ${cell(typeText(field))} | ${byDefault} | ${cell(textOf(field["description"], ""))} |`];
   });
   return ["| field | is | default | |", "| --- | --- | --- | --- |", ...rows].join("\n");
 };

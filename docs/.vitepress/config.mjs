@@ -56,6 +56,7 @@ export default defineConfig({
       ]),
       group("When it does not work", [
         item("Troubleshooting", "/troubleshooting"),
+        item("Error codes", "/errors"),
         item("GPUs", "/gpus"),
         item("Limits", "/limits"),
       ]),
@@ -77,6 +78,7 @@ export default defineConfig({
         item("Results", "/results/"),
         item("Decisions", "/decisions/"),
         item("Changelog", "/changelog"),
+        item("Deprecations", "/deprecations"),
         item("Contributing", "/contributing"),
       ]),
     ],

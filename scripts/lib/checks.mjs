@@ -38,6 +38,7 @@ export const checks = {
   layers: () => script("check-layers.mjs"),
   "dead-code": () => runTool("knip/bin/knip.js", []),
   sizes: () => script("check-sizes.mjs"),
+  docs: async () => (await import("./docs.mjs")).checkReference(),
   environment: () => typedScript("python-requirements.ts", "--check"),
   python,
 };

@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { checkLinks } from "./docs-links.mjs";
 import { hashOf, listFiles, progress, readText, root, stateFolder, writeAtomically } from "./paths.mjs";
@@ -78,7 +78,9 @@ const stageExamples = () => {
       `examples/${name}.md`,
       `${notebookPage(readFileSync(join(folder, name), "utf8"))}\n\n*The notebook is \`examples/${name}\`.*\n`,
     );
-  const list = [...files, ...notebooks].toSorted().map((name) => `- [${name}](${name}.md)`);
+  const list = [...files, ...notebooks]
+    .toSorted((left, right) => left.localeCompare(right))
+    .map((name) => `- [${name}](${name}.md)`);
   write(
     "examples/index.md",
     `# Examples\n\nScripts, specs, data and notebooks of the folder \`examples/\`.\n\n${list.join("\n")}\n`,
@@ -88,6 +90,7 @@ const stageExamples = () => {
 /** Links of the sources as those of the site: a folder's README is its index, an example is a page. */
 const siteLinks = (text) =>
   text
+    .replaceAll(/\]\((?:\.\.\/)*public\//gu, "](/")
     .replaceAll(/\]\((?:\.\.\/)+README\.md\)/gu, "](/readme.md)")
     .replaceAll(/\]\((?:\.\.\/)+examples\/?\)/gu, "](/examples/index.md)")
     .replaceAll(/\]\((?:\.\.\/)+examples\/([\w./-]+)\)/gu, "](/examples/$1.md)")
@@ -138,13 +141,19 @@ const pythonReference = async () => {
 };
 
 /** The reference from TSDoc; fails where a public symbol has none. */
-const typescriptReference = () =>
-  run(process.execPath, [join(docs, "node_modules/typedoc/bin/typedoc"), "--options", join(docs, "typedoc.json")], {
-    quiet: true,
-  });
+const typescriptReference = (options = []) => {
+  const program = join(docs, "node_modules/typedoc/bin/typedoc");
+  return run(process.execPath, [program, "--options", join(docs, "typedoc.json"), ...options], { quiet: true });
+};
 
-export const steps = [
-  typescriptReference,
+/** Whether every public symbol of the TypeScript side is documented; `npm run docs` looks at all else too. */
+export const checkReference = async () => {
+  await ensureDocsModules();
+  return typescriptReference(["--emit", "none"]);
+};
+
+const steps = [
+  () => typescriptReference(),
   () => runTool("tsx/dist/cli.mjs", ["scripts/docs-reference.ts", join(site, "reference")]),
   pythonReference,
   () => run(process.execPath, [join(docs, "node_modules/vitepress/bin/vitepress.js"), "build", docs], { quiet: true }),

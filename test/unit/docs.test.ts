@@ -9,7 +9,7 @@ const pages = [
   "README.md",
   "CONTRIBUTING.md",
   ...readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".md") && !name.includes("node_modules"))
+    .filter((name) => name.endsWith(".md") && !/(^|\/)(node_modules|\.\w+)\//.test(name))
     .map((name) => `docs/${name}`),
 ].map((name) => ({ name, text: readFileSync(join(root, name), "utf8").replaceAll(/```[^]*?```/g, "") }));
 

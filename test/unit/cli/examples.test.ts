@@ -9,7 +9,7 @@ const programOf = (reached: string[]): Command => {
   registerCommands(program);
   for (const [name, command] of leafCommands(program)) {
     command.exitOverride().configureOutput({ writeErr: () => undefined });
-    command.action(() => reached.push(name));
+    command.action(() => void reached.push(name));
   }
   return program;
 };
