@@ -1,7 +1,8 @@
 import { defineConfig } from "vitepress";
 
 const item = (text, link) => ({ text, link });
-const group = (text, items, collapsed = false) => ({ text, items, collapsed });
+/** Without `collapsed` a group is always open, and its title is no button. */
+const group = (text, items, collapsed) => ({ text, items, collapsed });
 
 const methods = [
   ["Overview", ""],

@@ -5,9 +5,11 @@ const figures = z.record(z.string(), z.number());
 
 /** How an adapter routes a task's prompts: `routing/<task>.json` of its run, and what `milora routing --json` prints. */
 export const routingFiguresSchema = z.object({
+  /** The task whose prompts they are. */
   task: z.string(),
   /** How the prompts were written; older files do not say. */
   template: z.string().optional(),
+  /** How many prompts. */
   prompts: z.int().min(1),
   /** Share of the layers in which each expert is active, mean over the prompts (the paper's Figure 2). */
   activeShare: figures,
@@ -18,9 +20,19 @@ export const routingFiguresSchema = z.object({
   /** Prompts for which each expert was active: layer → expert → count. */
   layers: z.array(figures),
   /** The first prompts one by one: layer → expert → gate, 0 where it is not active. */
-  examples: z.array(z.object({ prompt: z.string(), layers: z.array(figures) })).default([]),
+  examples: z
+    .array(
+      z.object({
+        /** The prompt. */
+        prompt: z.string(),
+        /** Layer → expert → gate. */
+        layers: z.array(figures),
+      }),
+    )
+    .default([]),
 });
 
+/** How an adapter routes a task's prompts. */
 export type RoutingFigures = z.output<typeof routingFiguresSchema>;
 
 export const routingRecordSchema = routingFiguresSchema.extend({ format: z.literal(1) });
