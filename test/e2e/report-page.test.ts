@@ -12,11 +12,13 @@ import { readReportInputs } from "../../ts/report/sources/read-inputs.js";
 import { chromiumFile, noChromium, openBrowser, threadSeconds, watchPage } from "../support/browser.js";
 import {
   decodeBench,
+  judged,
   manyRuns,
   type MadeUpRun,
   someRuns,
   taskRouting,
   tenantsBench,
+  writeRouting,
   writeSweep,
 } from "../support/report-folders.js";
 import { workFolder } from "../support/work-folder.js";
@@ -31,8 +33,14 @@ const axeSource = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 /** A report of made-up runs and all other kinds of input. */
 const writeReport = async (name: string, runs: readonly MadeUpRun[]): Promise<string> => {
   const folder = workFolder();
-  writeSweep(join(folder, "sweep"), runs);
-  const inputs = { "decode.json": decodeBench, "tenants.json": tenantsBench, "routing.json": taskRouting };
+  const [first = ""] = writeSweep(join(folder, "sweep"), runs);
+  writeRouting(first, "piqa", ["Which of the two is it?", "And why?"]);
+  const inputs = {
+    "mt-bench.json": judged,
+    "decode.json": decodeBench,
+    "tenants.json": tenantsBench,
+    "routing.json": taskRouting,
+  };
   for (const [file, value] of Object.entries(inputs)) writeFileSync(join(folder, file), JSON.stringify(value));
   writeFileSync(join(folder, "broken.json"), '{"results":[');
   const places = ["sweep", ...Object.keys(inputs), "broken.json"].map((place) => join(folder, place));
@@ -76,7 +84,7 @@ describe.skipIf(executable === undefined)(
       async (colorScheme) => {
         const { page, complaints } = await open({ colorScheme });
         const states = await drawnFigures(page);
-        expect(states).toHaveLength(8);
+        expect(states).toHaveLength(10);
         expect(new Set(states)).toEqual(new Set(["drawn"]));
         await page.screenshot({ path: join(artefacts, `${colorScheme}.png`), fullPage: true });
         await page.addScriptTag({ path: axeSource });

@@ -21,7 +21,7 @@ export interface SweepRow {
   /** What decides comparisons: the spread of two seeds or more, Wilson's 95 % interval of one accuracy. */
   readonly range: Range | null;
   readonly againstBefore: Comparison;
-  /** Against the row with the best median; null for that row itself. */
+  /** Against the row with the best median, by the ranges and, where known, row by row; null for that row itself. */
   readonly againstBest: Comparison | null;
   /** Against the table's reference, row by row; null for the reference itself and where rows are not known. */
   readonly paired: PairedRow | null;
@@ -123,12 +123,21 @@ const bestRow = (rows: readonly SweepRow[], higherIsBetter: boolean): SweepRow |
     .toSorted((left, right) => sign * ((right.median ?? 0) - (left.median ?? 0)))[0];
 };
 
+/** Whether the rows' own test, where one of the two is the reference, does not tell them apart. */
+const isInsideNoise = (row: SweepRow, best: SweepRow | undefined): boolean =>
+  [
+    row.paired?.reference === best?.row ? row.paired : null,
+    best?.paired?.reference === row.row ? best.paired : null,
+  ].some((paired) => paired?.verdict === "inside the noise");
+
+/** Seeds whose ranges do not touch may still differ by few answers: both tests have to say so. */
 const withBest = (rows: readonly SweepRow[], higherIsBetter: boolean): readonly SweepRow[] => {
   const best = bestRow(rows, higherIsBetter);
-  return rows.map((row) => ({
-    ...row,
-    againstBest: row === best ? null : compare(row.range, best?.range ?? null, higherIsBetter),
-  }));
+  const against = (row: SweepRow): Comparison => {
+    const comparison = compare(row.range, best?.range ?? null, higherIsBetter);
+    return comparison !== "unknown" && isInsideNoise(row, best) ? "inside the spread" : comparison;
+  };
+  return rows.map((row) => ({ ...row, againstBest: row === best ? null : against(row) }));
 };
 
 interface TableSource {

@@ -56,6 +56,9 @@ describe("a sweep's paired comparisons", () => {
       sweepOf({ lora: ["1100000000", "1010000000"], milora: ["1011110000", "0111110000"] }),
     );
     expect(lora?.paired).toBeNull();
+    // The seeds' ranges do not touch, but so few rows tell nothing.
+    expect([lora?.spread, milora?.spread]).toEqual([[0.2, 0.2], [0.5, 0.5]]); // prettier-ignore
+    expect([lora?.againstBest, milora?.againstBest]).toEqual(["inside the spread", null]);
     const first = { both: 1, onlyFirst: 1, onlySecond: 4, neither: 4 };
     const second = { both: 1, onlyFirst: 1, onlySecond: 4, neither: 4 };
     const test = signFlipTest([-1, 0, 1, 2, 2, 2, 0, 0, 0, 0]);

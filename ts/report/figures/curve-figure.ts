@@ -62,7 +62,7 @@ export const curveFigure = (options: {
     spec: {
       ...size,
       encoding: {
-        x: quantity("step", "step (updates)", { scale: { nice: false } }),
+        x: quantity("step", "step (updates)", { scale: { nice: false }, axis: { format: ",d", tickMinStep: 1 } }),
         y: quantity("value", yTitle, { scale: wideScale(data.map(({ value }) => value)) }),
         color: colourBy("series", series, "stroke"),
         detail: { field: "run" },
