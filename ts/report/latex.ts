@@ -55,13 +55,15 @@ export const tableLatex = ({ title, columns, rows, before, notes }: ReportTable)
     String.raw`  \small`,
     String.raw`  \caption{${[`${title}.`, ...before, ...notes].map(escaped).join(" ")}}`,
     String.raw`  \label{tab:${csvName(title).replaceAll("_", "-")}}`,
+    // A table wider than the line is made smaller; the others stay as they are.
+    String.raw`  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%`,
     String.raw`  \begin{tabular}{@{}${columns.map(({ numeric }) => (numeric ? "r" : "l")).join("")}@{}}`,
     String.raw`    \toprule`,
     rowLine(columns.map((column) => escaped(column.title))),
     String.raw`    \midrule`,
     ...rows.map((row) => rowLine(row.map(cellText))),
     String.raw`    \bottomrule`,
-    String.raw`  \end{tabular}`,
+    String.raw`  \end{tabular}}`,
     String.raw`\end{table}`,
   ].join("\n");
 
@@ -102,7 +104,7 @@ export const reportLatex = ({ title, sections, problems }: Report, places: Figur
   );
   return [
     `% ${title.replaceAll(/\s+/g, " ")}`,
-    String.raw`% needs \usepackage{booktabs}${place === undefined ? "" : String.raw` and \usepackage{graphicx}`}`,
+    String.raw`% needs \usepackage{booktabs,graphicx}`,
     ...missing,
     ...(place === undefined ? [] : figureGuide(posix.dirname(place))),
     "",
