@@ -20,7 +20,7 @@ const layers = {
   sweep: ["errors", "util", "spec", "runs"],
   report: ["errors", "util", "spec", "graph", "methods", "runs"],
   reproduce: ["errors", "util", "spec", "report"],
-  display: ["errors", "util", "spec", "runs", "train", "generate"],
+  display: ["errors", "util", "spec", "runs", "train", "generate", "report"],
   client: [
     "errors",
     "util",

@@ -4,17 +4,18 @@ import { ensureEnvironment, type OnProgress } from "../bridge/environment/index.
 import type { Hub } from "../data/hub.js";
 import { resolveGraph, type ModelGraph } from "../graph/model-graph.js";
 import type { Method } from "../spec/method.js";
+import { cellHooks } from "./cell-hooks.js";
 import { createHub, type FetchProgress } from "./hub.js";
 import type { OpenOptions } from "./options.js";
 import { packageVersion } from "./package-version.js";
 
 /** What a caller may pass beside the model's settings. */
 export interface SessionHooks {
-  /** Told while the Python environment is made, on first use. */
+  /** Told while the Python environment is made, on first use; by default a notebook's cell shows it. */
   readonly onProgress?: OnProgress | undefined;
   /** Told while rows are fetched from the hub. */
   readonly onFetch?: ((progress: FetchProgress) => void) | undefined;
-  /** Python's own output and log lines; dropped by default. */
+  /** Python's own output and log lines; by default a notebook's cell shows them, elsewhere they are dropped. */
   readonly onLog?: ((line: { readonly level: string; readonly text: string }) => void) | undefined;
 }
 
@@ -58,7 +59,8 @@ export interface ModelSession {
   readonly close: () => Promise<void>;
 }
 
-export const createModelSession = (options: OpenOptions, hooks: SessionHooks): ModelSession => {
+export const createModelSession = (options: OpenOptions, callersHooks: SessionHooks): ModelSession => {
+  const hooks = { ...cellHooks(), ...callersHooks };
   let running: PythonBackend | undefined;
   const backend = once(async () => {
     const extras = options.model === demoModel ? (["demo"] as const) : [];

@@ -1,41 +1,39 @@
 import type { TrainEvent } from "../runs/events.js";
 import type { TrainResult, TrainRun } from "../train/run-handle.js";
+import { type Forms, openCellOutput } from "../util/notebook.js";
 import type { Figure } from "./figure.js";
-import { openCellOutput } from "./notebook.js";
 import { tableHtml, tableText, type Table } from "./table.js";
 import { trainingFigure } from "./training-figure.js";
 
 /** How something is shown in a notebook; a terminal always shows text. */
 export interface DisplayOptions {
-  /** `svg` by default, which every notebook shows; `vega-lite` can be zoomed and exported where it is known. */
+  /** One form alone. By default a notebook gets all of them and shows the best that it knows. */
   readonly as?: "svg" | "vega-lite" | "text" | undefined;
 }
 
-const vegaLiteMime = "application/vnd.vegalite.v5+json";
+/** A figure by mime type. */
+const figureForms = (figure: Figure, as: DisplayOptions["as"]): Forms => ({
+  ...(as === undefined || as === "svg" ? { "image/svg+xml": figure.svg } : {}),
+  ...(as === undefined || as === "vega-lite" ? { "application/vnd.vegalite.v5+json": figure.vegaLite } : {}),
+  ...(as === undefined || as === "text" ? { "text/plain": figure.text } : {}),
+});
 
-/** A figure's mime type and data. */
-const formOf = (figure: Figure, as: DisplayOptions["as"] = "svg"): readonly [mimeType: string, data: unknown] => {
-  switch (as) {
-    case "svg":
-      return ["image/svg+xml", figure.svg];
-    case "vega-lite":
-      return [vegaLiteMime, figure.vegaLite];
-    case "text":
-      return ["text/plain", figure.text];
-  }
-};
+const tableForms = (table: Table, as: DisplayOptions["as"]): Forms => ({
+  ...(as === "text" ? {} : { "text/html": tableHtml(table) }),
+  "text/plain": tableText(table),
+});
 
 /** Milliseconds between two drawings of a curve. */
-const drawEveryMs = 500;
+const drawEveryMs = 1_000;
 
 /**
- * Draws a run's curve while it trains. An interrupt of the cell or of the program stops the run after the step in
- * progress, saved; without this it would train on behind a notebook's back.
+ * Draws a run's curve while it trains: as one picture, which changes without a flicker, and in every form at its end.
+ * An interrupt of the cell or of the program stops the run after the step in progress, saved; without this it would
+ * train on behind a notebook's back.
  */
-const watch = async (run: TrainRun, options: DisplayOptions): Promise<TrainResult> => {
+const watch = async (run: TrainRun, { as }: DisplayOptions): Promise<TrainResult> => {
   const output = openCellOutput();
   const events: TrainEvent[] = [];
-  const draw = (): void => output?.(...formOf(trainingFigure(events), options.as));
   const stop = (): void => run.stop("interrupted");
   // A cell's synchronous part runs under Node's own handling of interrupts; a listener added there would end the kernel.
   await Promise.resolve();
@@ -46,20 +44,15 @@ const watch = async (run: TrainRun, options: DisplayOptions): Promise<TrainResul
       events.push(event);
       if (Date.now() - drawnAt < drawEveryMs && event.type !== "evaluation") continue;
       drawnAt = Date.now();
-      draw();
+      output?.(figureForms(trainingFigure(events), as ?? "svg"));
     }
   } finally {
     process.off("SIGINT", stop);
-    draw();
-    if (output === undefined) process.stdout.write(`${trainingFigure(events).text}\n`);
+    const figure = trainingFigure(events);
+    output?.(figureForms(figure, as));
+    if (output === undefined) process.stdout.write(`${figure.text}\n`);
   }
   return run.result;
-};
-
-const show = (mimeType: string, data: unknown, text: string): void => {
-  const output = openCellOutput();
-  if (output === undefined) process.stdout.write(`${text}\n`);
-  else output(mimeType, data);
 };
 
 /**
@@ -74,8 +67,9 @@ export function display(
   options: DisplayOptions = {},
 ): Promise<TrainResult> | undefined {
   if ("result" in value) return watch(value, options);
-  if ("svg" in value) show(...formOf(value, options.as), value.text);
-  else if (options.as === "text") show("text/plain", tableText(value), tableText(value));
-  else show("text/html", tableHtml(value), tableText(value));
+  const output = openCellOutput();
+  const isFigure = "vegaLite" in value;
+  if (output === undefined) process.stdout.write(`${isFigure ? value.text : tableText(value)}\n`);
+  else output(isFigure ? figureForms(value, options.as) : tableForms(value, options.as));
   return undefined;
 }

@@ -1,43 +1,45 @@
-import { escapeMarkup } from "../util/text.js";
+import { figureSvg } from "../report/figures/figure-svg.js";
+import { figureConfig, themes } from "../report/figures/theme.js";
+import type { ReportFigure } from "../report/report-model.js";
 
 /** A figure in every form that a notebook or a terminal can show. */
 export interface Figure {
-  /** A Vega-Lite 5 specification with its data in it. */
+  /** A Vega-Lite specification with its data in it, for front ends of version 5 and later. */
   readonly vegaLite: Readonly<Record<string, unknown>>;
-  /** The figure as an SVG element. */
+  /** The same as SVG, drawn when it is asked for. */
   readonly svg: string;
   /** The figure in characters, for a terminal. */
   readonly text: string;
 }
 
-/** Colours that stay apart for the colour-blind (Okabe and Ito). */
-export const palette = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"] as const;
+/** On a page of its own colour: a notebook's theme is not known where a figure is made. */
+const config = { ...figureConfig(themes.light), background: themes.light.page };
 
-export const colourOf = (index: number): string => palette[index % palette.length] ?? palette[0];
+/** Longer titles are cut, in pixels. */
+const titleLimit = 800;
 
-/** Four significant digits; whole numbers as they are. */
-export const shortNumber = (value: number): string =>
-  Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4)));
-
-/** An SVG of this size with a title. Grey text is readable on white and on black. */
-export const svgFrame = (options: {
-  readonly width: number;
-  readonly height: number;
+/**
+ * A report's figure for a notebook. `figure` is undefined where there is nothing to draw yet: a title alone.
+ * `layout`: what differs from a page's, such as a width.
+ */
+export const notebookFigure = (options: {
   readonly title: string;
-  readonly body: readonly string[];
-}): string => {
-  const { width, height, title, body } = options;
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="sans-serif" font-size="12" fill="#808080">`,
-    `<text x="8" y="16" font-size="13">${escapeMarkup(title)}</text>`,
-    ...body,
-    "</svg>",
-  ].join("\n");
+  readonly figure: ReportFigure | undefined;
+  readonly layout?: Readonly<Record<string, unknown>>;
+  readonly text: string;
+}): Figure => {
+  const { title, figure, layout, text } = options;
+  const spec = {
+    title: { text: title, anchor: "start", fontWeight: "normal", color: themes.light.text, limit: titleLimit },
+    ...(figure?.spec ?? { mark: "point" }),
+    ...layout,
+  };
+  const data = figure?.data ?? [];
+  return {
+    vegaLite: { $schema: "https://vega.github.io/schema/vega-lite/v5.json", ...spec, data: { values: data }, config },
+    get svg() {
+      return figureSvg({ title, caption: "", spec, data });
+    },
+    text,
+  };
 };
-
-/** The start of a Vega-Lite specification. JupyterLab, VS Code and Colab show version 5. */
-export const vegaLiteFrame = (title: string, values: readonly object[]): Readonly<Record<string, unknown>> => ({
-  $schema: "https://vega.github.io/schema/vega-lite/v5.json",
-  title,
-  data: { values },
-});

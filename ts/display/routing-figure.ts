@@ -1,42 +1,67 @@
-import type { GeneratedText } from "../generate/generate-texts.js";
 import { MiloraError } from "../errors.js";
+import type { Routing } from "../generate/asked-text.js";
+import type { GeneratedText } from "../generate/generate-texts.js";
+import { heatMapFigure } from "../report/figures/heat-map-figure.js";
 import { roles } from "../spec/roles.js";
-import type { Figure } from "./figure.js";
-import { heatMapFigure } from "./heat-map-figure.js";
+import { type Figure, notebookFigure } from "./figure.js";
+import { shortNumber } from "./table.js";
 
-/** Longer prompts are cut in the title. */
-const titleLength = 60;
+/** A prompt's layers, each the gates of its active experts. */
+interface Panel {
+  readonly name: string;
+  readonly layers: readonly Readonly<Record<string, number>>[];
+}
 
-/** The usual seven, active or not, so that two prompts' figures are alike; then whatever else is there. */
-const expertsOf = (layers: readonly (readonly string[])[]): readonly string[] => [
-  ...new Set<string>([...roles, ...layers.flat()]),
-];
+const routingOf = ({ tenant, routing }: GeneratedText): Routing => {
+  if (routing !== undefined) return routing;
+  throw new MiloraError("adapter/unsupported", "The text has no routing.", {
+    found: tenant === null ? "a text of the base model" : `a text of ${tenant}`,
+    allowed: "a text of a routed adapter that was generated with explain: true",
+  });
+};
+
+const panelOf = (name: string, text: GeneratedText): Panel => {
+  const { experts, gates } = routingOf(text);
+  const layers = experts.map((names, layer) =>
+    Object.fromEntries(names.map((expert, place) => [expert, gates[layer]?.[place] ?? 1])),
+  );
+  return { name, layers };
+};
+
+const isText = (value: GeneratedText | Readonly<Record<string, GeneratedText>>): value is GeneratedText =>
+  typeof value["prompt"] === "string";
+
+const layerText = (layer: Panel["layers"][number], index: number): string => {
+  const active = Object.entries(layer).map(([expert, gate]) => `${expert} ${shortNumber(gate)}`);
+  return `  layer ${index}: ${active.join(", ") || "-"}`;
+};
 
 /**
- * The gates of a prompt's experts, layer by layer; an expert that is not active is empty.
- * @param text What `generate` gave with `explain: true` and a routed adapter.
- * @throws MiloraError `adapter/unsupported` where it holds no routing.
+ * The gates of the active experts, layer by layer; an expert that is not active is empty.
+ * @param texts What `generate` gave with `explain: true` and a routed adapter: one text under its prompt, or several by
+ * names, a panel each on one scale.
+ * @throws MiloraError `adapter/unsupported` where one holds no routing.
  */
-export const routingFigure = ({ prompt, tenant, routing }: GeneratedText): Figure => {
-  if (routing === undefined) {
-    throw new MiloraError("adapter/unsupported", "The text has no routing.", {
-      found: tenant === null ? "a text of the base model" : `a text of ${tenant}`,
-      allowed: "a text of a routed adapter that was generated with explain: true",
-    });
-  }
-  const columns = expertsOf(routing.experts);
-  const line = prompt.replaceAll(/\s+/g, " ").trim();
-  return heatMapFigure({
-    title: line.length > titleLength ? `${line.slice(0, titleLength - 1)}…` : line,
+export const routingFigure = (texts: GeneratedText | Readonly<Record<string, GeneratedText>>): Figure => {
+  const panels = isText(texts)
+    ? [panelOf(texts.prompt.replaceAll(/\s+/g, " ").trim(), texts)]
+    : Object.entries(texts).map(([name, text]) => panelOf(name, text));
+  // The usual seven, active or not, so that two prompts' figures are alike; then whatever else there is.
+  const experts = new Set<string>([...roles, ...panels.flatMap(({ layers }) => layers.flatMap(Object.keys))]);
+  const title = isText(texts) ? (panels[0]?.name ?? "") : "Gates of the active experts";
+  const figure = heatMapFigure({
+    title,
+    caption: "",
     rowTitle: "layer",
-    columnTitle: "expert",
-    rows: routing.experts.map((_, layer) => String(layer)),
-    columns,
-    values: routing.experts.map((experts, layer) =>
-      columns.map((name) => {
-        const place = experts.indexOf(name);
-        return place === -1 ? 0 : (routing.gates[layer]?.[place] ?? 1);
-      }),
+    valueTitle: "gate",
+    isShare: false,
+    zeroIsEmpty: true,
+    cells: panels.flatMap(({ name, layers }) =>
+      layers.flatMap((layer, index) =>
+        [...experts].map((column) => ({ panel: name, row: String(index), column, value: layer[column] ?? 0 })),
+      ),
     ),
   });
+  const text = panels.map(({ name, layers }) => [name, ...layers.map(layerText)].join("\n")).join("\n");
+  return notebookFigure({ title, figure, text });
 };

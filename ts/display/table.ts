@@ -1,10 +1,13 @@
 import { escapeMarkup } from "../util/text.js";
-import { shortNumber } from "./figure.js";
 
 type Cell = string | number | boolean | null | undefined;
 
 /** Rows by column name; columns are those of all rows, in the order in which they first come. */
 export type Table = readonly Readonly<Record<string, Cell>>[];
+
+/** Four significant digits; whole numbers as they are. */
+export const shortNumber = (value: number): string =>
+  Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4)));
 
 const columnsOf = (table: Table): readonly string[] => [...new Set(table.flatMap((row) => Object.keys(row)))];
 

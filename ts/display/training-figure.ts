@@ -1,7 +1,21 @@
 import { basename } from "node:path";
+import { curveFigure } from "../report/figures/curve-figure.js";
 import type { TrainEvent } from "../runs/events.js";
-import type { Figure } from "./figure.js";
-import { lineFigure, type Point } from "./line-figure.js";
+import { type Figure, notebookFigure } from "./figure.js";
+import { shortNumber } from "./table.js";
+
+interface Point {
+  readonly step: number;
+  readonly value: number;
+}
+
+const lastOf = (points: readonly Point[]): string => {
+  const last = points.at(-1);
+  return last === undefined ? "-" : `${shortNumber(last.value)} at step ${last.step}`;
+};
+
+/** More points than these look the same and make a notebook heavy. */
+const maxPoints = 800;
 
 /**
  * Training loss and dev loss of a run over its steps, in nats an answer token. The dev loss is the logarithm of the dev
@@ -14,17 +28,19 @@ export const trainingFigure = (events: readonly TrainEvent[]): Figure => {
   for (const event of events) {
     if (event.type === "started") [name, method] = [basename(event.run), event.method];
     if (event.type === "step" && event.kind === "weights" && event.loss !== null)
-      training.push({ x: event.step, y: event.loss });
-    if (event.type === "evaluation") dev.push({ x: event.step, y: Math.log(event.perplexity) });
+      training.push({ step: event.step, value: event.loss });
+    if (event.type === "evaluation") dev.push({ step: event.step, value: Math.log(event.perplexity) });
     if (event.type === "finished") stopped = `, stopped by ${event.stoppedBy} after ${event.step} steps`;
   }
-  return lineFigure({
-    title: `${name} ${method}${stopped}`,
-    xTitle: "step",
-    yTitle: "nats",
-    series: [
-      { name: "training loss", points: training },
-      { name: "dev loss", points: dev },
-    ],
+  const title = `${name} ${method}${stopped}`;
+  const text = `${title}\n  training loss: ${lastOf(training)}\n  dev loss: ${lastOf(dev)}`;
+  const curve = (series: string, points: readonly Point[]) => ({ series, run: name, points });
+  const figure = curveFigure({
+    title,
+    caption: "",
+    yTitle: "nats an answer token",
+    curves: [curve("training loss", training), curve("dev loss", dev)],
+    maxPoints,
   });
+  return notebookFigure({ title, figure, layout: { width: 560, height: 260 }, text });
 };

@@ -37,6 +37,6 @@ export const figurePictures = async (places: FigurePlaces): Promise<readonly Rep
   // Most reports are HTML or have no figures: the charting library is loaded where it is needed.
   const { figureSvg } = await import("./figures/figure-svg.js");
   const files: ReportFile[] = [];
-  for (const [figure, place] of places) files.push({ name: `${place}.svg`, text: await figureSvg(figure) });
+  for (const [figure, place] of places) files.push({ name: `${place}.svg`, text: figureSvg(figure) });
   return files;
 };

@@ -53,6 +53,7 @@ const routingFigure = (title: string, caption: string, routing: readonly Routing
     rowTitle: "layer",
     valueTitle: isShare ? "share of the prompts" : "gate",
     isShare,
+    zeroIsEmpty: !isShare,
     cells: routing.flatMap(({ source, name, layers }) =>
       layers.flatMap((layer, index) =>
         experts.map((column) => ({
@@ -109,7 +110,7 @@ export const routingSection = (routing: readonly RoutingInput[]): ReportSection 
       ),
       routingFigure(
         "Active experts by layer and prompt",
-        `Gate of each active expert; 0 where it is not active.${leftOut(prompts, shownPrompts, "prompt")}`,
+        `Gate of each active expert; empty where it is not active.${leftOut(prompts, shownPrompts, "prompt")}`,
         shownPrompts,
       ),
     ].filter((figure) => figure !== undefined),

@@ -6,19 +6,27 @@ import type { TrainEvent } from "../../../ts/runs/events.js";
 import { startRun } from "../../../ts/train/run-handle.js";
 
 interface Shown {
-  readonly output: number;
-  readonly mimeType: string;
-  readonly data: unknown;
+  readonly output: unknown;
+  readonly forms: Readonly<Record<string, unknown>>;
+  readonly update: boolean;
 }
 
-/** Stands for a tslab kernel: what it would show, by output. */
+/** Stands for a tslab kernel, whose module with the sockets is in its require's cache: what it would show, by output. */
 const openNotebook = (): readonly Shown[] => {
   const shown: Shown[] = [];
-  let outputs = 0;
-  const newDisplay = () => {
-    const output = outputs++;
-    return { raw: (mimeType: string, data: unknown) => shown.push({ output, mimeType, data }) };
-  };
+  const lastWriteDisplayData = (
+    { data, transient }: { readonly data: Shown["forms"]; readonly transient: { readonly display_id: string } },
+    update: boolean,
+  ) => shown.push({ output: transient.display_id, forms: data, update });
+  const cache = { "/home/node_modules/tslab/dist/jupyter.js": { exports: { lastWriteDisplayData } } };
+  vi.stubGlobal("__tslab__", { require: Object.assign(() => ({}), { cache }) });
+  return shown;
+};
+
+/** A kernel of which only tslab's public call is known. */
+const openOtherNotebook = (): readonly [string, unknown][] => {
+  const shown: [string, unknown][] = [];
+  const newDisplay = () => ({ raw: (mimeType: string, data: unknown) => shown.push([mimeType, data]) });
   vi.stubGlobal("__tslab__", { require: (name: string) => (name === "tslab" ? { newDisplay } : undefined) });
   return shown;
 };
@@ -64,63 +72,86 @@ const result = {
   skipped: 0,
 };
 
-test("a table is HTML in a notebook and lines in a terminal", () => {
+test("a table is HTML and text in a notebook, and lines in a terminal", () => {
   const table = [
     { method: "a <b>", right: 12, share: 0.123456 },
     { method: "other", right: 3, note: null },
   ];
+  const lines = "method  right   share  note\na <b>      12  0.1235  -\nother       3       -  -";
   const shown = openNotebook();
   display(table);
-  expect(shown).toHaveLength(1);
-  expect(shown[0]?.mimeType).toBe("text/html");
-  expect(shown[0]?.data).toContain('<td>a &lt;b&gt;</td><td style="text-align:right">12</td>');
+  display(table, { as: "text" });
+  expect(shown.map(({ forms }) => Object.keys(forms))).toEqual([["text/html", "text/plain"], ["text/plain"]]);
+  expect(shown[0]?.forms["text/html"]).toContain("<td>a &lt;b&gt;</td>");
+  expect(shown[0]?.forms["text/plain"]).toBe(lines);
   vi.unstubAllGlobals();
   const written = terminal();
   display(table);
-  expect(written.join("")).toBe("method  right   share  note\na <b>      12  0.1235  -\nother       3       -  -\n");
+  expect(written.join("")).toBe(`${lines}\n`);
 });
 
-test("a figure by each mime type; Vega-Lite's data is an object with every point", () => {
+const [svgMime, vegaLiteMime] = ["image/svg+xml", "application/vnd.vegalite.v5+json"];
+
+test("a figure in all forms, or in one; Vega-Lite's data is an object with every point", () => {
   const shown = openNotebook();
   const figure = trainingFigure(events);
   display(figure);
-  display(figure, { as: "vega-lite" });
-  display(figure, { as: "text" });
-  expect(shown.map(({ mimeType }) => mimeType)).toEqual([
-    "image/svg+xml",
-    "application/vnd.vegalite.v5+json",
-    "text/plain",
+  for (const as of ["svg", "vega-lite", "text"] as const) display(figure, { as });
+  expect(shown.map(({ forms }) => Object.keys(forms))).toEqual([
+    [svgMime, vegaLiteMime, "text/plain"],
+    [svgMime],
+    [vegaLiteMime],
+    ["text/plain"],
   ]);
-  expect(new Set(shown.map(({ output }) => output)).size).toBe(3);
-  expect(shown[1]?.data).toMatchObject({
+  expect(new Set(shown.map(({ output }) => output)).size).toBe(4);
+  expect(shown[0]?.forms[vegaLiteMime]).toMatchObject({
+    $schema: "https://vega.github.io/schema/vega-lite/v5.json",
     data: {
       values: [
-        { series: "training loss", x: 1, y: 3 },
-        { series: "training loss", x: 2, y: 2 },
-        { series: "dev loss", x: 2, y: 1 },
+        { series: "training loss", step: 1, value: 3 },
+        { series: "training loss", step: 2, value: 2 },
+        { series: "dev loss", step: 2, value: 1 },
       ],
     },
   });
-  expect(figure.svg).toMatch(/^<svg [^]*<polyline points="56\.0,48\.0 624\.0,154\.0"[^]*<\/svg>$/);
 });
 
-test("values that are not finite leave the curve whole, and long runs are thinned", () => {
+test("a kernel that is known by tslab's public call alone gets the first form", () => {
+  const shown = openOtherNotebook();
+  const figure = trainingFigure(events);
+  display(figure);
+  display([{ rows: 1 }]);
+  expect(shown.map(([mimeType]) => mimeType)).toEqual([svgMime, "text/html"]);
+  expect(shown[0]?.[1]).toBe(figure.svg);
+});
+
+test("SVG is drawn with no browser: curves, titles as text, nothing that is not finite, long runs thinned", () => {
+  const { svg } = trainingFigure(events);
+  expect(svg).toMatch(/^<svg [^]*<\/svg>$/);
+  for (const text of ["training loss", "dev loss", "step (updates)"]) expect(svg).toContain(`>${text}</text>`);
   const many = Array.from({ length: 5_000 }, (_, index) => step(index + 1, index === 7 ? null : 1 / (index + 1)));
-  const { svg } = trainingFigure(many);
-  expect(svg).not.toMatch(/NaN|Infinity|null/);
-  expect(svg.length).toBeLessThan(20_000);
-  expect(trainingFigure([]).svg).not.toContain("NaN");
+  const long = trainingFigure(many);
+  expect(long.svg).not.toMatch(/NaN|Infinity|null/);
+  expect(JSON.stringify(long.vegaLite).length).toBeLessThan(60_000);
+  expect(trainingFigure([]).svg).toMatch(/^<svg [^]*<\/svg>$/);
+  expect(Reflect.get(globalThis, "vega")).toBeUndefined();
 });
 
-test("a run is drawn in one output until it ends, and gives its result", async () => {
+test("a run is drawn in one output until it ends, in all forms then, and gives its result", async () => {
   const shown = openNotebook();
   const run = startRun(async ({ emit }) => {
     for (const event of events) emit(event);
     return result;
   });
   expect(await display(run)).toEqual(result);
-  expect(new Set(shown.map(({ output }) => output))).toEqual(new Set([0]));
-  expect(shown.at(-1)?.data).toBe(trainingFigure(events).svg);
+  expect(new Set(shown.map(({ output }) => output)).size).toBe(1);
+  expect(shown.map(({ update }) => update)).toEqual(shown.map((_, index) => index > 0));
+  expect(Object.keys(shown[0]?.forms ?? {})).toEqual([svgMime]);
+  expect(shown.at(-1)?.forms).toEqual({
+    [svgMime]: trainingFigure(events).svg,
+    [vegaLiteMime]: trainingFigure(events).vegaLite,
+    "text/plain": trainingFigure(events).text,
+  });
 });
 
 test("an interrupt stops the run that is watched, and no listener stays", async () => {
@@ -148,8 +179,15 @@ test("a run that fails throws its error after what there is was drawn", async ()
   expect(shown.length).toBeGreaterThan(0);
 });
 
-test("a prompt's routing is a heat map of gates; a text without it is refused", () => {
-  const text = { tenant: "home", prompt: "Who\nis there?", text: "", promptTokens: 3, newTokens: 0 };
+test("a prompt's routing is a heat map of gates; named texts are panels; a text without it is refused", () => {
+  const text = {
+    tenant: "home",
+    prompt: "Who\nis there?",
+    text: "",
+    promptTokens: 3,
+    newTokens: 0,
+    finish: "stop" as const,
+  };
   const routing = {
     experts: [
       ["down", "q"],
@@ -160,8 +198,13 @@ test("a prompt's routing is a heat map of gates; a text without it is refused", 
       [1, 1],
     ],
   };
-  const figure = routingFigure({ ...text, finish: "stop", routing });
-  expect(figure.text).toBe("Who is there?\n  layer 0: q 1.5, down 0.5\n  layer 1: q 1, v 1");
-  expect(figure.svg.match(/<rect /g)).toHaveLength(14);
-  expect(() => routingFigure({ ...text, finish: "stop" })).toThrow(/no routing/);
+  const figure = routingFigure({ ...text, routing });
+  expect(figure.text).toBe("Who is there?\n  layer 0: down 0.5, q 1.5\n  layer 1: v 1, q 1");
+  expect(figure.svg.match(/h34v15h-34Z/g)).toHaveLength(4);
+  expect(figure.svg).toContain("Who is there?");
+  const both = routingFigure({ first: { ...text, routing }, second: { ...text, routing } });
+  expect(both.text).toMatch(/^first\n[^]*\nsecond\n/);
+  expect(both.svg).toMatch(/>first<[^]*>second</);
+  expect(both.svg.match(/h34v15h-34Z/g)).toHaveLength(8);
+  expect(() => routingFigure(text)).toThrow(/no routing/);
 });

@@ -19,7 +19,7 @@ const figuresOf = (report: Report) => report.sections.flatMap(({ figures }) => f
 describe("figures as SVG files", () => {
   it("hold their marks and axes' titles, load nothing, and change every colour of the theme in the dark", async () => {
     const figure = figuresOf(await madeUp()).find(({ title }) => title.startsWith("Accuracy over rank"));
-    const svg = figure === undefined ? "" : await figureSvg(figure);
+    const svg = figure === undefined ? "" : figureSvg(figure);
     for (const text of ["rank r", "accuracy (median of the seeds)", "lora", "milora"])
       expect(svg).toContain(`>${text}<`);
     expect(svg).toContain("<title>Accuracy over rank r, toy (accuracy)</title>");

@@ -20,7 +20,7 @@ export interface Curve {
 }
 
 /** All curves of a figure together have at most so many points, and each at least a few. */
-const maxPoints = 6000;
+const usualPoints = 6000;
 const minPointsOfRun = 20;
 
 /** Means of neighbouring points, so that noise shrinks and nothing is left out; the step is that of the last one. */
@@ -45,8 +45,9 @@ export const curveFigure = (options: {
   readonly yTitle: string;
   readonly curves: readonly Curve[];
   readonly exact?: boolean;
+  readonly maxPoints?: number;
 }): ReportFigure | undefined => {
-  const { title, caption, yTitle, exact = false } = options;
+  const { title, caption, yTitle, exact = false, maxPoints = usualPoints } = options;
   const curves = options.curves.filter(({ points }) => points.length > 0);
   if (curves.length === 0) return undefined;
   const count = exact ? Number.POSITIVE_INFINITY : Math.max(minPointsOfRun, Math.floor(maxPoints / curves.length));

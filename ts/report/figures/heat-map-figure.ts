@@ -32,29 +32,32 @@ export const heatMapFigure = (options: {
   /** Name and unit of the values. */
   readonly valueTitle: string;
   readonly isShare: boolean;
+  /** Whether 0 is drawn as an empty cell instead of the scale's lowest colour. */
+  readonly zeroIsEmpty?: boolean;
   readonly cells: readonly HeatCell[];
 }): ReportFigure | undefined => {
-  const { title, caption, rowTitle, valueTitle, isShare, cells } = options;
+  const { title, caption, rowTitle, valueTitle, isShare, zeroIsEmpty = false, cells } = options;
   if (cells.length === 0) return undefined;
   const panels = distinct(cells.map(({ panel }) => panel));
   const format = isShare ? ".1%" : ".3~g";
   const map = {
     width: { step: 34 },
     height: { step: 15 },
+    ...(zeroIsEmpty ? { transform: [{ filter: "datum.value > 0" }], view: { fill: "#8080801f" } } : {}),
     mark: { type: "rect" },
     encoding: {
       x: {
         field: "column",
         type: "nominal",
         title: "expert",
-        sort: expertOrder(cells.map(({ column }) => column)),
+        scale: { domain: expertOrder(cells.map(({ column }) => column)) },
         axis: { labelAngle: 0 },
       },
       y: {
         field: "row",
         type: "nominal",
         title: rowTitle,
-        sort: distinct(cells.map(({ row }) => row)),
+        scale: { domain: distinct(cells.map(({ row }) => row)) },
         axis: { labelLimit: 300 },
       },
       color: quantity("value", valueTitle, {
