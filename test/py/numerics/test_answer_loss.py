@@ -72,7 +72,8 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def trained(model: PreTrainedModel) -> list[Tensor]:
     """A weight near the input and one near the head; all else is frozen, as the head always is."""
     model.requires_grad_(False)
-    first, last = model.get_decoder().layers[0], model.get_decoder().layers[-1]
+    layers: Any = model.get_decoder().layers
+    first, last = layers[0], layers[-1]
     weights = [first.self_attn.o_proj.weight, last.mlp.down_proj.weight]
     return [weight.requires_grad_() for weight in weights]
 
@@ -138,7 +139,8 @@ def test_the_head_never_sees_more_than_a_chunk(
 ) -> None:
     model = model_of("llama")
     seen: list[int] = []
-    model.get_output_embeddings().register_forward_hook(lambda *call: seen.append(call[2].shape[:-1].numel()))
+    head: Any = model.get_output_embeddings()
+    head.register_forward_hook(lambda *call: seen.append(call[2].shape[:-1].numel()))
     batch = collate(dataset.rows, 0, torch.device("cpu"))
     at_once(50)
     loss_and_gradients(model, batch, by_chunks)
