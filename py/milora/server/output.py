@@ -6,6 +6,7 @@ import io
 import logging
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -97,6 +98,8 @@ def capture(emit: Emit) -> Callable[[], None]:
     sys.stdout, sys.stderr = writers
     logging.getLogger().addHandler(EventHandler(emit))
     logging.captureWarnings(True)
+    # Libraries tell each other of later versions; here their versions are pinned, and no user can act on it.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|torch)(\.|$)")
 
     def finish_lines() -> None:
         for writer in writers:
