@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from milora.data.batch import Batch
 from milora.errors import MiloraError
-from milora.models.forwards import forwards_replaced
 
 Head = Callable[[Tensor], Tensor]
 """From the decoder's states [N, D] to logits [N, V], float32 (float64 of a float64 model)."""
@@ -33,9 +32,8 @@ def answer_states(model: nn.Module, batch: Batch) -> tuple[Tensor, Head]:
     (output,) = outputs
 
     def head(states_ND: Tensor) -> Tensor:
-        part = _with_states(output, states_ND.unsqueeze(0))
-        # Its hooks have seen this forward pass, so the method is called, not the module.
-        with forwards_replaced({decoder: lambda *_args, **_kwargs: part}):
+        # Hooks of model and decoder have seen this forward pass (a router's, a search's): none is to see it again.
+        with _decoder_gives(causal, decoder, _with_states(output, states_ND.unsqueeze(0))):
             return _wide(causal.forward(**inputs).logits[0])
 
     return _picked(output, batch.positions), head
@@ -91,6 +89,30 @@ def _keep_positions(decoder: nn.Module, positions_N: Tensor) -> Iterator[list[An
         yield outputs
     finally:
         handle.remove()
+
+
+class _Given(nn.Module):
+    """Stands in for a decoder whose output is known."""
+
+    def __init__(self, output: Any) -> None:
+        super().__init__()
+        self._output = output
+
+    def forward(self, *_arguments: Any, **_options: Any) -> Any:
+        return self._output
+
+
+@contextlib.contextmanager
+def _decoder_gives(causal: nn.Module, decoder: nn.Module, output: Any) -> Iterator[None]:
+    """Inside, the causal model finds a decoder that computes nothing and gives ``output``."""
+    path = next(name for name, module in causal.named_modules() if module is decoder)
+    parent, _, name = path.rpartition(".")
+    owner = causal.get_submodule(parent)
+    setattr(owner, name, _Given(output))
+    try:
+        yield
+    finally:
+        setattr(owner, name, decoder)
 
 
 def _picked(output: Any, positions_N: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from milora.data.batch import Batch
-from milora.models.answer_head import Head, answer_states, causal_model, logits_at
+from milora.models.answer_head import Head, answer_states, causal_model
 
 LOGITS_AT_ONCE = 2**23
 """Answer tokens × vocabulary of a chunk at most: 32 MiB of float32, of which three are alive at a time.
@@ -34,12 +34,11 @@ def answer_nll(model: nn.Module, batch: Batch) -> Tensor:
     """
     vocabulary: int = causal_model(model).config.get_text_config().vocab_size
     num_chunks = math.ceil(batch.num_answer_tokens * vocabulary / LOGITS_AT_ONCE)
+    states_ND, head = answer_states(model, batch)
     if num_chunks <= 1:
-        # One plain forward pass: the steps are those of any other loop to the last bits.
-        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
-        logits_NV, _ = logits_at(model, batch.positions, **inputs)
-        return functional.cross_entropy(logits_NV, batch.targets, reduction="sum")
-    nll = _ChunkedNll.apply(*answer_states(model, batch), batch.targets, num_chunks)
+        # Autograd's own order of products: the steps are those of any other loop to the last bits.
+        return functional.cross_entropy(head(states_ND), batch.targets, reduction="sum")
+    nll = _ChunkedNll.apply(states_ND, head, batch.targets, num_chunks)
     assert isinstance(nll, Tensor)
     return nll
 

@@ -24,7 +24,6 @@ def is_untouched(module: nn.Module) -> bool:
 @contextlib.contextmanager
 def forwards_replaced(forwards: Mapping[nn.Module, Forward]) -> Iterator[None]:
     """Inside, the modules run these in place of their own forward methods."""
-    own = {module: module.__dict__["forward"] for module in forwards if "forward" in module.__dict__}
     for module, forward in forwards.items():
         module.__dict__["forward"] = forward
     try:
@@ -32,5 +31,3 @@ def forwards_replaced(forwards: Mapping[nn.Module, Forward]) -> Iterator[None]:
     finally:
         for module in forwards:
             del module.__dict__["forward"]
-        for module, forward in own.items():
-            module.__dict__["forward"] = forward

@@ -162,3 +162,19 @@ def test_without_gradients_there_is_no_graph(model_of: Callable[[str], PreTraine
     with torch.no_grad():
         assert not answer_nll(model, batch).requires_grad
     assert answer_nll(model, batch).requires_grad
+
+
+@pytest.mark.parametrize("tokens", [50, sum(ANSWERS)])
+def test_hooks_see_one_forward_pass_whatever_the_chunks(
+    model_of: Callable[[str], PreTrainedModel], dataset: Dataset, at_once: Callable[[int], None], tokens: int
+) -> None:
+    model = model_of("llama")
+    decoder: Any = model.get_decoder()
+    calls: list[str] = []
+    for name, module in (("model", model), ("decoder", decoder)):
+        module.register_forward_pre_hook(lambda *_, name=name: calls.append(f"before {name}"))
+        module.register_forward_hook(lambda *_, name=name: calls.append(f"after {name}"))
+    at_once(tokens)
+    answer_nll(model, collate(dataset.rows, 0, torch.device("cpu")))
+    assert calls == ["before model", "before decoder", "after decoder", "after model"]
+    assert model.get_decoder() is decoder
