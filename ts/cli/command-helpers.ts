@@ -37,3 +37,8 @@ export const run =
   };
 
 export const withJson = (command: Command): Command => command.option("--json", "print one JSON document on stdout");
+
+export const withPlacement = (command: Command): Command =>
+  command
+    .option("--device <name>", "auto, cpu, cuda, mps", "auto")
+    .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto");

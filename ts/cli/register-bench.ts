@@ -1,10 +1,5 @@
 import type { Command } from "commander";
-import { collect, number, run, withJson } from "./command-helpers.js";
-
-const withPlacement = (command: Command): Command =>
-  command
-    .option("--device <name>", "auto, cpu, cuda, mps", "auto")
-    .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto");
+import { collect, number, run, withJson, withPlacement } from "./command-helpers.js";
 
 /** What is measured of a text, and how often. */
 const withTexts = (command: Command): Command =>
@@ -47,14 +42,14 @@ export const registerBenches = (program: Command): void => {
     .description("measure this machine: each figure beside what it is compared with");
   registerBenchDecode(bench);
   registerBenchTenants(bench);
-  withJson(bench.command("train").description("training steps, against transformers' Trainer with PEFT's LoRA"))
+  withPlacement(
+    withJson(bench.command("train").description("training steps, against transformers' Trainer with PEFT's LoRA")),
+  )
     .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
     .option("--methods <a,b>", "methods, separated by commas", "lora,milora")
     .option("--tokens <a,b>", "tokens of a row, separated by commas", "133,32")
     .option("--rounds <n>", "measured steps of each engine", number, 5)
     .option("--batch <n>", "rows of a step", number, 16)
     .option("--curve <n>", "also compare the losses of so many steps in float32", number)
-    .option("--device <name>", "auto, cpu, cuda, mps", "auto")
-    .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto")
     .action(run(async () => (await import("./commands/bench-train.js")).benchTrain));
 };

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { collect, number, run, withJson } from "./command-helpers.js";
+import { collect, number, run, withJson, withPlacement } from "./command-helpers.js";
 import { addExamples } from "./examples.js";
 import { registerBenches } from "./register-bench.js";
 
@@ -64,7 +64,7 @@ const registerTraining = (program: Command): void => {
 };
 
 const registerUse = (program: Command): void => {
-  withJson(program.command("eval").description("score a model, or an adapter on it, on tasks"))
+  withPlacement(withJson(program.command("eval").description("score a model, or an adapter on it, on tasks")))
     .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
     .requiredOption("--tasks <a,b>", "tasks, separated by commas")
     .option("--adapter <dir>", "an adapter's folder")
@@ -79,11 +79,11 @@ const registerUse = (program: Command): void => {
     .option("--limit <n>", "only the first n rows", number)
     .option("--max-new-tokens <n>", "the longest answer", number)
     .option("--outputs <file>", "write every row's output and reading to a JSON file")
-    .option("--device <name>", "auto, cpu, cuda, mps", "auto")
-    .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto")
     .option("--quantization <name>", "the base model's weights as none, nf4 or int8", "none")
     .action(run(async () => (await import("./commands/eval.js")).evaluateCommand));
-  withJson(program.command("generate").description("generate text; prompts of several tenants may be mixed"))
+  withPlacement(
+    withJson(program.command("generate").description("generate text; prompts of several tenants may be mixed")),
+  )
     .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
     .option("--adapter <name=dir>", "an adapter under a tenant's name (repeatable)", collect)
     .option("--tenant <name>", "the tenant of the prompts after it (repeatable)")
@@ -92,10 +92,10 @@ const registerUse = (program: Command): void => {
     .option("--max-new-tokens <n>", "the longest answer", number, 128)
     .option("--chat", "put prompts into the checkpoint's chat template")
     .option("--explain", "add the experts that each layer chose")
-    .option("--device <name>", "auto, cpu, cuda, mps", "auto")
-    .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto")
     .action(run(async () => (await import("./commands/generate.js")).generate));
-  withJson(program.command("routing").description("which experts an adapter gives the prompts of tasks"))
+  withPlacement(
+    withJson(program.command("routing").description("which experts an adapter gives the prompts of tasks")),
+  )
     .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
     .requiredOption("--adapter <dir>", "an adapter's folder; in a run's folder the figures are kept there")
     .requiredOption("--tasks <a,b>", "tasks, separated by commas")
@@ -104,8 +104,6 @@ const registerUse = (program: Command): void => {
     .option("--limit <n>", "only the first n prompts of each test set", number)
     .option("--explain <n>", "the gates of the first n prompts, one by one", number, 4)
     .option("--out <file>", "write the figures to a JSON file")
-    .option("--device <name>", "auto, cpu, cuda, mps", "auto")
-    .option("--dtype <name>", "auto, float32, bfloat16, float16", "auto")
     .action(run(async () => (await import("./commands/routing.js")).routingCommand));
   withJson(program.command("score").description("score saved outputs without a model"))
     .requiredOption("--task <name>", "the task that reads the answers")

@@ -2,7 +2,8 @@ import { mcNemarTest } from "../util/paired.js";
 import { counted } from "../util/text.js";
 import { cellOf, marksGuide, marksOf, none, numberCell, numberColumn, probability, textCell, textColumn } from "./cells.js"; // prettier-ignore
 import { verdictOf } from "./compare-results.js";
-import { scoreBars } from "./figures/judge-figure.js";
+import { groupedBars } from "./figures/grouped-bars.js";
+import { tip } from "./figures/series.js";
 import type { Cell, ReportFigure, ReportSection, ReportTable } from "./report-model.js";
 import type { JudgingInput } from "./sources/read-judging.js";
 
@@ -130,7 +131,7 @@ const pairTable = (judging: JudgingInput, pair: PairRatings): ReportTable => {
 };
 
 const singleFigure = ({ task, name, methods }: JudgingInput): ReportFigure =>
-  scoreBars({
+  groupedBars({
     title: `${task}: scores by category, ${name}`,
     caption: "Mean score of a category's answers; a category has few of them, so small differences are noise.",
     rows: methods.flatMap(({ label, categories }) =>
@@ -141,6 +142,15 @@ const singleFigure = ({ task, name, methods }: JudgingInput): ReportFigure =>
         scored,
       })),
     ),
+    x: "category",
+    series: "method",
+    y: { field: "score", title: "mean score of 10", scale: { domain: [0, 10] } },
+    tooltip: [
+      tip("method", "method"),
+      tip("category", "category"),
+      tip("score", "mean score", ".2f"),
+      tip("scored", "answers with a score"),
+    ],
   });
 
 /** What a judge said of saved answers: a table for single answers, one for each pair. */

@@ -1,4 +1,5 @@
 import type { Datum, ReportFigure } from "../report-model.js";
+import { groupedBars } from "./grouped-bars.js";
 import { colourBy, dashBy, quantity, shapeBy, size, tip } from "./series.js";
 
 const rateTitle = "tokens a second";
@@ -10,34 +11,21 @@ const valuesOf = (rows: readonly Datum[], field: string): readonly string[] =>
 export const rateBars = (options: {
   readonly title: string;
   readonly caption: string;
-  readonly yTitle?: string;
   /** With `method`, `setting` and `tokensPerSecond`. */
   readonly rows: readonly Datum[];
-}): ReportFigure => {
-  const { title, caption, yTitle = rateTitle, rows } = options;
-  const settings = valuesOf(rows, "setting");
-  return {
-    title,
-    caption,
-    data: rows,
-    spec: {
-      ...size,
-      mark: { type: "bar" },
-      encoding: {
-        x: { field: "method", type: "nominal", title: "method", sort: null, axis: { labelAngle: -30 } },
-        xOffset: { field: "setting", sort: null },
-        y: quantity("tokensPerSecond", yTitle, { scale: { zero: true } }),
-        color: colourBy("setting", settings),
-        tooltip: [
-          tip("method", "method"),
-          tip("setting", "setting"),
-          tip("tokensPerSecond", yTitle, ",.1f"),
-          tip("ratio", "ratio to the peer", ".2f"),
-        ],
-      },
-    },
-  };
-};
+}): ReportFigure =>
+  groupedBars({
+    ...options,
+    x: "method",
+    series: "setting",
+    y: { field: "tokensPerSecond", title: rateTitle, scale: { zero: true } },
+    tooltip: [
+      tip("method", "method"),
+      tip("setting", "setting"),
+      tip("tokensPerSecond", rateTitle, ",.1f"),
+      tip("ratio", "ratio to the peer", ".2f"),
+    ],
+  });
 
 /** Rate over the number of tenants, a line an engine. */
 export const tenantsFigure = (title: string, rows: readonly Datum[]): ReportFigure => {
