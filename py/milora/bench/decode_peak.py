@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from milora.bench.decode import DecodeContender, DecodeMethod, Decoders, DecodeSizes
-from milora.bench.peak_process import answer, give_memory_back, opened, peak_in_process
+from milora.bench.peak_process import answer, opened, peak_in_process
 from milora.training.memory import MemoryGauge
 
 
@@ -40,7 +40,6 @@ def measure(trial: DecodePeakTrial) -> int:
         parameter.data = parameter.data.clone()
     decoders = Decoders(base, trial.sizes)
     decoders.prepare(trial.contender.method)
-    give_memory_back()
     gauge = MemoryGauge(base.device)
     decoders.generator(trial.contender).run(trial.seconds, lambda: None)
     return gauge.used()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import os
 import subprocess
@@ -62,11 +60,3 @@ def opened(model: str, device: str, dtype: str, attention: str) -> PreTrainedMod
     with torch.no_grad():
         base(input_ids=torch.zeros(1, 1, dtype=torch.long, device=base.device))
     return base
-
-
-def give_memory_back() -> None:
-    """Gives what is freed back to the system, where the C library can: reused, it would not count."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim is not None:
-        trim(0)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
+import os
 from pathlib import Path
 
 import torch
@@ -25,6 +28,7 @@ class MemoryGauge:
             torch.cuda.reset_peak_memory_stats(device)
             self._before = torch.cuda.memory_allocated(device)
             return
+        _give_memory_back()
         # Where it may not be reset, the peak is an older one: too much is better than too little.
         with contextlib.suppress(OSError):
             _CLEAR.write_text(_RESET_PEAK)
@@ -49,6 +53,14 @@ def free_bytes(device: torch.device) -> int | None:
     allowed = _cgroup_left()
     known = [value for value in (available, allowed) if value is not None]
     return min(known) if known else None
+
+
+def _give_memory_back() -> None:
+    """Gives what is freed back to the system, where the C library can: taken again, it would not count."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def _kilobytes(file: Path, key: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,20 @@ def test_the_gauge_sees_what_is_taken() -> None:
     del block
     assert MemoryGauge(cpu).used() < 16 * 2**20
     assert free > 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory is read from /proc")
+def test_the_gauge_sees_what_is_taken_again_of_what_was_freed() -> None:
+    """Blocks too small for pages of their own: once freed they stay the process's, unless they are given back."""
+
+    def blocks() -> list[Tensor]:
+        return [torch.ones(2**16, dtype=torch.uint8) for _ in range(1024)]
+
+    kept = blocks()[::256]
+    gauge = MemoryGauge(torch.device("cpu"))
+    taken = blocks()
+    assert gauge.used() >= 0.9 * len(taken) * taken[0].numel()
+    assert len(kept) == 4
 
 
 def test_a_container_s_unused_file_pages_count_as_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
