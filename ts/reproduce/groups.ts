@@ -7,12 +7,26 @@ type GroupInput = SweepInput["groups"][number];
 
 export type Scale = "paper" | "small";
 
+/** How large the small scale is. */
+export interface SmallSize {
+  /** Training rows: of one task, or of all of a mix. */
+  readonly rows: number;
+  /** The first rows of a task's test set that are scored. */
+  readonly testRows: number;
+  /** Seeds from 0 on, where a target has more than one. */
+  readonly seeds: number;
+}
+
+export const smallSize: SmallSize = { rows: 800, testRows: 400, seeds: 3 };
+
 /** Where a target is reproduced: the model, the folder of the data, and how large. */
 export interface Setting {
   readonly model: string;
   /** Folder that holds one folder a task. */
   readonly dir: string;
   readonly scale: Scale;
+  /** Of the small scale. */
+  readonly small: SmallSize;
 }
 
 /** What a group of runs is made of. */
@@ -28,18 +42,15 @@ export interface GroupParts {
 const paperTemplates: Readonly<Record<string, string>> = { aqua: "rationale", gsm8k: "rationale", alpaca: "alpaca" };
 const paperTemplate = (task: string): string => paperTemplates[task] ?? "choice-label";
 
-const smallRows = 800;
-const smallTestRows = 400;
-
 /** Rows of one task, or a share of a mix of so many. */
-const source = ({ dir, scale }: Setting, task: string, of: number) =>
+const source = ({ dir, scale, small }: Setting, task: string, of: number) =>
   scale === "paper"
     ? { task, template: paperTemplate(task), dir }
     : {
         task,
         template: task === "alpaca" ? "alpaca" : "choice-text",
         dir,
-        limit: Math.round(smallRows / of),
+        limit: Math.round(small.rows / of),
         dev: { split: 0.05 },
       };
 
@@ -52,11 +63,11 @@ const dataOf = (setting: Setting, tasks: readonly string[]) => {
 /** Tasks that are only scored have a form of their own. */
 const isChoice = (task: string): boolean => !["mmlu", "bbh", "mt-bench", "gsm8k", "aqua"].includes(task);
 
-const evaluationOf = ({ scale }: Setting, tasks: readonly string[]): GroupInput["evaluate"] => {
+const evaluationOf = ({ scale, small }: Setting, tasks: readonly string[]): GroupInput["evaluate"] => {
   const choices = tasks.every(isChoice);
   if (scale === "small")
     return choices
-      ? { tasks: [...tasks], template: "choice-text", scorer: "loglik", limit: smallTestRows }
+      ? { tasks: [...tasks], template: "choice-text", scorer: "loglik", limit: small.testRows }
       : { tasks: [...tasks], limit: 40, maxNewTokens: 128 };
   const [first = ""] = tasks;
   const template = choices ? "choice-label" : paperTemplates[first];
@@ -89,5 +100,8 @@ export const sharedSpec = ({ scale }: Setting): NonNullable<SweepInput["spec"]> 
         },
       };
 
-/** The paper's five seeds, or three. */
-export const seedsOf = (scale: Scale): number[] => (scale === "paper" ? [0, 1, 2, 3, 4] : [0, 1, 2]);
+const paperSeeds = 5;
+
+/** Seeds from 0 on. */
+export const seedsOf = ({ scale, small }: Setting): number[] =>
+  Array.from({ length: scale === "paper" ? paperSeeds : small.seeds }, (_, seed) => seed);

@@ -1,6 +1,15 @@
 import type { MethodKind } from "../spec/method.js";
 import { commonDifferences, smallDifferences } from "./differences.js";
-import { groupOf, seedsOf, sharedSpec, type GroupParts, type Scale, type Setting, type SweepInput } from "./groups.js";
+import {
+  groupOf,
+  seedsOf,
+  sharedSpec,
+  type GroupParts,
+  type Scale,
+  type Setting,
+  type SmallSize,
+  type SweepInput,
+} from "./groups.js";
 import { ablationVariants, allMethods, methodVariant } from "./methods.js";
 import {
   figure2,
@@ -31,14 +40,14 @@ export interface Target {
   /** Tasks whose test prompts are routed by a group's adapters, by group. */
   readonly routing: (scale: Scale) => Readonly<Record<string, string>>;
   /** What is not as in the paper, a sentence each. */
-  readonly differences: (scale: Scale) => readonly string[];
+  readonly differences: (scale: Scale, small: SmallSize) => readonly string[];
 }
 
 interface TargetParts {
   readonly title: string;
   readonly groups: (scale: Scale) => readonly GroupParts[];
   readonly axes: (scale: Scale) => NonNullable<SweepInput["axes"]>;
-  readonly seeds?: ((scale: Scale) => number[]) | undefined;
+  readonly seeds?: ((setting: Setting) => number[]) | undefined;
   readonly paper: Target["paper"];
   readonly means?: Target["means"] | undefined;
   readonly routing?: Target["routing"] | undefined;
@@ -54,17 +63,17 @@ const target = (name: string, parts: TargetParts): Target => ({
     spec: sharedSpec(setting),
     axes: {
       ...parts.axes(setting.scale),
-      "train.seed": (parts.seeds ?? seedsOf)(setting.scale),
+      "train.seed": (parts.seeds ?? seedsOf)(setting),
     },
     groups: parts.groups(setting.scale).map((group) => groupOf(setting, group)),
   }),
   paper: parts.paper,
   means: parts.means ?? (() => []),
   routing: parts.routing ?? (() => ({})),
-  differences: (scale) => [
+  differences: (scale, small) => [
     ...(parts.remarks ?? []),
     ...commonDifferences,
-    ...(scale === "small" ? smallDifferences : []),
+    ...(scale === "small" ? smallDifferences(small) : []),
   ],
 });
 
@@ -91,6 +100,8 @@ const mixTasks = ["arc-easy", "arc-challenge", "boolq", "openbookqa", "piqa"];
 const smallMixTasks = ["arc-easy", "arc-challenge", "openbookqa"];
 const mixOf = (scale: Scale): readonly string[] => (scale === "paper" ? mixTasks : smallMixTasks);
 const mixGroup = "mix";
+
+const oneIfSmall = (setting: Setting): number[] => (setting.scale === "paper" ? seedsOf(setting) : [0]);
 
 const smallTask = "arc-easy";
 
@@ -129,7 +140,7 @@ export const targets: Readonly<Record<string, Target>> = {
       { column: "mean, single", groups: mixOf(scale) },
       { column: "mean, mix", groups: [mixGroup] },
     ],
-    seeds: (scale) => (scale === "paper" ? seedsOf(scale) : [0]),
+    seeds: oneIfSmall,
     remarks: ["The mix takes every row of each task; the paper does not say how it mixes."],
   }),
   "table-3": target("table-3", {
@@ -142,7 +153,7 @@ export const targets: Readonly<Record<string, Target>> = {
       },
     ],
     axes: methodAxis(["milora", "moelora"]),
-    seeds: (scale) => (scale === "paper" ? seedsOf(scale) : [0]),
+    seeds: oneIfSmall,
     paper: () => [table3],
     remarks: [
       "MT-Bench is scored by a judge of your own, whose endpoint `milora judge` asks; GPT-4 of the paper's time is not to be had.",

@@ -1,15 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { checkSweepSpec } from "../../../ts/client/load-sweep.js";
+import { smallSize } from "../../../ts/reproduce/groups.js";
 import { targets } from "../../../ts/reproduce/targets.js";
 import { expandSweep } from "../../../ts/sweep/expand.js";
 import { tasks } from "../../../ts/tasks/registry.js";
 
 const model = "llama-2-7b";
 
-const runsOf = (name: string, scale: "paper" | "small") => {
+const runsOf = (name: string, scale: "paper" | "small", small = smallSize) => {
   const target = targets[name];
   if (target === undefined) throw new Error(`there is no ${name}`);
-  const sweep = checkSweepSpec(target.sweep({ model, dir: "data", scale }), { what: name });
+  const sweep = checkSweepSpec(target.sweep({ model, dir: "data", scale, small }), { what: name });
   return { target, sweep, runs: expandSweep(sweep).filter(({ kind }) => kind === "run") };
 };
 
@@ -75,6 +76,20 @@ describe("the targets of reproduce", () => {
   it("keeps the small budget in the ablations", () => {
     for (const { spec } of runsOf("table-5", "small").runs)
       expect(spec.method).toMatchObject({ kind: "milora", rank: 8 });
+  });
+
+  it("takes as many rows and seeds at small scale as it is told, and says so", () => {
+    const small = { rows: 96, testRows: 50, seeds: 2 };
+    const { target, runs } = runsOf("table-1", "small", small);
+    expect(runs).toHaveLength(13 * 2);
+    expect(distinct(runs.map(({ spec }) => spec.train.seed))).toEqual([0, 1]);
+    for (const { spec, evaluate } of runs) {
+      expect(spec.data).toMatchObject({ limit: 96 });
+      expect(evaluate).toMatchObject({ limit: 50 });
+    }
+    const said = target.differences("small", small).join(" ");
+    expect(said).toMatch(/96 training rows.*2 seeds or one.*first 50 test rows/u);
+    expect(distinct(runsOf("figure-2", "small", small).runs.map(({ spec }) => spec.train.seed))).toEqual([0]);
   });
 
   it("takes the paper's row of the backbone that is named", () => {

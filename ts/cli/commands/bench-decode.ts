@@ -57,7 +57,7 @@ const hfRemarks = (rows: readonly DecodeBenchRow[]): readonly string[] =>
 
 /** `milora bench decode`: how fast one prompt's text is written, by method, beams and engine. */
 export const benchDecode = async (context: CommandContext, raw: object): Promise<void> => {
-  const { model, device, dtype, adapter, ...options } = parseWith(optionsSchema, raw, { what: "The options" });
+  const { model, device, dtype, adapter, ...options } = parseWith(optionsSchema, raw, { what: "The command" });
   await using milora = await openSession({ model, device, dtype });
   const { rows, slowBecause } = await milora.benchDecode({
     ...options,

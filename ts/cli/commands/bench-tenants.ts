@@ -56,7 +56,7 @@ const header = [
 
 /** `milora bench tenants`: how fast batches of many tenants are written. */
 export const benchTenants = async (context: CommandContext, raw: object): Promise<void> => {
-  const { model, device, dtype, ...options } = parseWith(optionsSchema, raw, { what: "The options" });
+  const { model, device, dtype, ...options } = parseWith(optionsSchema, raw, { what: "The command" });
   await using milora = await openSession({ model, device, dtype });
   const { rows, skipped, slowBecause } = await milora.benchTenants({
     ...options,

@@ -13,7 +13,7 @@ const optionsSchema = z.object({
 
 /** `milora bench train`: the speed and memory of training, ours and that of transformers' Trainer with PEFT's LoRA. */
 export const benchTrain = async (context: CommandContext, raw: object): Promise<void> => {
-  const { model, device, dtype, curve, ...options } = parseWith(optionsSchema, raw, { what: "The options" });
+  const { model, device, dtype, curve, ...options } = parseWith(optionsSchema, raw, { what: "The command" });
   await using milora = await openSession({ model, device, dtype });
   const rows = await milora.benchTrain({ ...options, signal: context.signal, onProgress: stageProgress("steps") });
   const where = { ...machine(), ...(await milora.placement()) };

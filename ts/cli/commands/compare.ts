@@ -41,7 +41,7 @@ export const compare = async (
   first: string,
   [second = ""]: readonly string[],
 ): Promise<void> => {
-  const { tasks } = parseWith(optionsSchema, raw, { what: "The options" });
+  const { tasks } = parseWith(optionsSchema, raw, { what: "The command" });
   const comparisons = await compareResultFiles({ first, second, tasks });
   printResult(context, { first, second, comparisons }, () => [
     ...table([

@@ -48,7 +48,7 @@ const taskProgress = () => {
 
 /** `milora eval`: scores on tasks; an adapter in a run's folder keeps its results there. */
 export const evaluateCommand = async (context: CommandContext, raw: object): Promise<void> => {
-  const options = parseWith(optionsSchema, raw, { what: "The options" });
+  const options = parseWith(optionsSchema, raw, { what: "The command" });
   const {
     model,
     device,

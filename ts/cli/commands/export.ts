@@ -9,7 +9,7 @@ const optionsSchema = z.object({ out: z.string(), policy: z.string().optional() 
 
 /** `milora export <adapter>`: a plain PEFT LoRA adapter of the experts that are always active. */
 export const exportCommand = async (context: CommandContext, raw: object, folder: string): Promise<void> => {
-  const { out, policy: file } = parseWith(optionsSchema, raw, { what: "The options" });
+  const { out, policy: file } = parseWith(optionsSchema, raw, { what: "The command" });
   const policy =
     file === undefined
       ? undefined

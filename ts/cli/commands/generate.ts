@@ -52,7 +52,7 @@ const namedAdapters = (adapters: readonly string[]): readonly { readonly name: s
 
 /** `milora generate`: a text a prompt; with one adapter and no tenant, that adapter answers. */
 export const generate = async (context: CommandContext, raw: object): Promise<void> => {
-  const options = parseWith(optionsSchema, raw, { what: "The options" });
+  const options = parseWith(optionsSchema, raw, { what: "The command" });
   const adapters = namedAdapters(options.adapter);
   const prompts = tenantPrompts(process.argv.slice(2));
   if (prompts.length === 0) throw new MiloraError("input/invalid-spec", "generate needs at least one --prompt.");

@@ -14,7 +14,7 @@ const record = z.record(z.string(), z.unknown());
 
 /** `milora import <lora>`: a PEFT LoRA adapter's modules as experts, with new routers. */
 export const importCommand = async (context: CommandContext, raw: object, folder: string): Promise<void> => {
-  const { model, out, set, seed } = parseWith(optionsSchema, raw, { what: "The options" });
+  const { model, out, set, seed } = parseWith(optionsSchema, raw, { what: "The command" });
   const assignments = set.map((assignment) => assignment.replace(/^method\./, ""));
   const method = record.parse(applyAssignments({}, assignments));
   await using milora = await openSession({ model });

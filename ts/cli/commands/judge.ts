@@ -127,7 +127,7 @@ export const judgeCommand = async (
   first: string,
   others: readonly string[],
 ): Promise<number> => {
-  const { set, yes, ...options } = parseWith(optionsSchema, raw, { what: "The options" });
+  const { set, yes, ...options } = parseWith(optionsSchema, raw, { what: "The command" });
   const request = parseWith(z.record(z.string(), z.json()), applyAssignments({}, set), { what: "--set" });
   const progress: { line?: ReturnType<typeof createProgress> } = {};
   const onProgress = (done: number, total: number, missing: number): void => {

@@ -12,7 +12,7 @@ const grouped = (value: number): string => value.toLocaleString("en");
 
 /** `milora params <model>`: the parameters of a method on a model, counted from its config. */
 export const params = async (context: CommandContext, raw: object, model: string): Promise<void> => {
-  const options = parseWith(optionsSchema, raw, { what: "The options" });
+  const options = parseWith(optionsSchema, raw, { what: "The command" });
   const assignments = options.set.map((assignment) => assignment.replace(/^method\./, ""));
   const method = parseWith(methodSchema, withPreset(applyAssignments({ kind: options.method }, assignments)), {
     what: "The method",

@@ -24,7 +24,7 @@ const stageProgress = () => {
 
 /** `milora quickstart`: the embedded demo, before and after. */
 export const quickstart = async (context: CommandContext, raw: object): Promise<number> => {
-  const options = parseWith(optionsSchema, raw, { what: "The options" });
+  const options = parseWith(optionsSchema, raw, { what: "The command" });
   const time = new Date().toISOString().replaceAll(/[:.]/g, "-").slice(0, 19);
   const result = await runQuickstart({
     out: options.out ?? join("runs", `quickstart-${time}`),

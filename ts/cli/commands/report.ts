@@ -25,7 +25,7 @@ export const reportCommand = async (
   first: string,
   others: readonly string[],
 ): Promise<number> => {
-  const { format, out, title } = parseWith(optionsSchema, raw, { what: "The options" });
+  const { format, out, title } = parseWith(optionsSchema, raw, { what: "The command" });
   const paths = [first, ...others];
   const file = resolve(out ?? join(".", `report.${reportExtensions[format]}`));
   if (paths.some((path) => resolve(path) === file))

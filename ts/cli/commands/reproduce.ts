@@ -11,7 +11,7 @@ import { expandSweep } from "../../sweep/expand.js";
 import { unknownNameMessage } from "../../util/did-you-mean.js";
 import { counted } from "../../util/text.js";
 import type { CommandContext } from "../output.js";
-import { reproduceOptionsSchema, tellReproduction, type ReproduceOptions } from "../reproduction.js";
+import { reproduceOptionsSchema, sizeOf, tellReproduction, type ReproduceOptions } from "../reproduction.js";
 import { performSweep, recordsOf, sweepExitCode, type SweepOutcome, type SweepWork } from "../sweep-runner.js";
 import { judgedRows } from "./reproduce-judged.js";
 import { routeFinished } from "./reproduce-routing.js";
@@ -61,19 +61,21 @@ const outcomeOf = async (
     model,
     tables,
     routing: routed,
-    differences: target.differences(scale),
+    differences: target.differences(scale, sizeOf(options)),
     missing: [...openRuns(records), ...missing],
   };
 };
 
 /** `milora reproduce <target>`: the runs of one of the paper's tables or figures, and our figures beside its own. */
 export const reproduce = async (context: CommandContext, raw: object, name: string): Promise<number> => {
-  const options = parseWith(reproduceOptionsSchema, raw, { what: "The options" });
+  const options = parseWith(reproduceOptionsSchema, raw, { what: "The command" });
   const { model, data: dir, scale, jobs: parallel } = options;
   const out = resolve(options.out ?? join("reproduce", `${name}-${scale}`));
   if (name === speedTarget) return reproduceSpeed(context, options, out);
   const target = targetNamed(name);
-  const sweep = checkSweepSpec(target.sweep({ model, dir, scale }), { what: `The sweep of ${name}` });
+  const sweep = checkSweepSpec(target.sweep({ model, dir, scale, small: sizeOf(options) }), {
+    what: `The sweep of ${name}`,
+  });
   const all = expandSweep(sweep);
   const work = { sweep, out, all, jobs: all, parallel };
   if (options.dryRun) {

@@ -38,7 +38,7 @@ const shareLines = (routing: readonly RoutingFigures[]): readonly string[] => {
 
 /** `milora routing`: which experts an adapter gives a task's prompts; an adapter in a run's folder keeps it there. */
 export const routingCommand = async (context: CommandContext, raw: object): Promise<void> => {
-  const { data: dir, device, dtype, model, out, ...options } = parseWith(optionsSchema, raw, { what: "The options" });
+  const { data: dir, device, dtype, model, out, ...options } = parseWith(optionsSchema, raw, { what: "The command" });
   await using milora = await openSession({ model, device, dtype });
   const routing = await milora.routing({ ...options, dir, signal: context.signal });
   const run = runOfAdapter(options.adapter);

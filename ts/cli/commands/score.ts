@@ -7,7 +7,7 @@ const optionsSchema = z.object({ task: z.string(), outputs: z.string(), reader: 
 
 /** `milora score`: the score of saved outputs. */
 export const score = async (context: CommandContext, raw: object): Promise<void> => {
-  const { task, outputs, reader } = parseWith(optionsSchema, raw, { what: "The options" });
+  const { task, outputs, reader } = parseWith(optionsSchema, raw, { what: "The command" });
   const result = await scoreFile({ task, file: outputs, reader });
   printResult(context, result, () => [
     `accuracy ${percent(result.accuracy)} (${result.correct}/${result.total}), 95 % ` +

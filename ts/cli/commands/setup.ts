@@ -7,7 +7,7 @@ const optionsSchema = z.object({ demo: z.boolean().default(false) });
 
 /** `milora setup`: makes the Python environment, or repairs it; says what is used. */
 export const setup = async (context: CommandContext, raw: object): Promise<void> => {
-  const options = parseWith(optionsSchema, raw, { what: "The options" });
+  const options = parseWith(optionsSchema, raw, { what: "The command" });
   const environment = await ensureEnvironment({
     extras: options.demo ? ["demo"] : [],
     onProgress: (progress) => tell(describeSetupProgress(progress)),

@@ -80,7 +80,7 @@ const workOf = async (
 
 /** `milora sweep <spec>`: every run of a sweep, each in a process of its own; what is finished is never done again. */
 export const sweepCommand = async (context: CommandContext, raw: object, file: string): Promise<number> => {
-  const options = parseWith(optionsSchema, raw, { what: "The options" });
+  const options = parseWith(optionsSchema, raw, { what: "The command" });
   const work = await workOf(file, options);
   if (options.dryRun) {
     await printSweepPlan(context, work, options);

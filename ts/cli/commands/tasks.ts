@@ -7,7 +7,7 @@ const optionsSchema = z.object({ data: z.string().optional() });
 
 /** `milora tasks`: the tasks, with the rows found under `--data`. */
 export const tasks = async (context: CommandContext, raw: object): Promise<void> => {
-  const { data } = parseWith(optionsSchema, raw, { what: "The options" });
+  const { data } = parseWith(optionsSchema, raw, { what: "The command" });
   const found = await listTasks({ dir: data });
   printResult(context, { tasks: found }, () =>
     table([

@@ -37,7 +37,7 @@ const estimateLines = (estimate: Estimate): readonly string[] => {
 
 /** `milora train <spec>`: one run, or with `--dry-run` what it would take; Ctrl-C stops it after the step, saved. */
 export const train = async (context: CommandContext, raw: object, file: string): Promise<number> => {
-  const options = parseWith(optionsSchema, raw, { what: "The options" });
+  const options = parseWith(optionsSchema, raw, { what: "The command" });
   const { out, resume, allow } = options;
   if (resume && out === undefined)
     throw new MiloraError("input/invalid-spec", "--resume needs --out: the folder of the run to go on with.");
