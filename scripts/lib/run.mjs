@@ -8,19 +8,20 @@ const stay = () => {};
 
 /**
  * Runs a program and resolves to its exit code (128 + signal where a signal ended it, 124 after `timeoutMs`).
- * `quiet`: its output goes to stderr, since stdout belongs to the program that the user asked for.
+ * `quiet`: its output goes to stderr, since stdout belongs to the program that the user asked for. `output`: an open
+ * file that takes all of it.
  */
 export const run = (
   command,
   args,
-  { quiet = false, env = {}, timeoutMs = 3_600_000, label, onStart, cwd = root } = {},
+  { quiet = false, env = {}, timeoutMs = 3_600_000, label, onStart, cwd = root, output } = {},
 ) =>
   new Promise((resolve, reject) => {
     const started = Date.now();
     const child = spawn(command, args, {
       cwd,
       env: { ...process.env, ...env },
-      stdio: ["ignore", quiet ? 2 : "inherit", "inherit"],
+      stdio: ["ignore", output ?? (quiet ? 2 : "inherit"), output ?? "inherit"],
     });
     process.on("SIGINT", stay);
     let timedOut = false;

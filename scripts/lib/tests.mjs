@@ -1,7 +1,7 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { readText } from "./paths.mjs";
+import { progress, readText } from "./paths.mjs";
 import { run, runTool } from "./run.mjs";
 import { ensureModules, ensurePython } from "./set-up.mjs";
 
@@ -31,10 +31,11 @@ const counted = async (execute, reportFile, count) => {
 
 export const vitest = (args, env) => runTool("vitest/vitest.mjs", ["run", ...args], { env, timeoutMs: 7_200_000 });
 
-export const pytest = (python, args) =>
+export const pytest = (python, args, { env = {}, ...options } = {}) =>
   run(python, ["-m", "pytest", "-c", "py/pyproject.toml", ...args], {
-    env: { PYTHONPATH: "py", MILORA_PYTHON: python },
-    timeoutMs: 3_600_000,
+    env: { PYTHONPATH: "py", MILORA_PYTHON: python, ...env },
+    timeoutMs: 7_200_000,
+    ...options,
   });
 
 export const runUnitTests = async (args) => {
@@ -44,6 +45,34 @@ export const runUnitTests = async (args) => {
 
 const isPython = (name) => name.startsWith("test/py");
 
+const vitestCounts = (folder, python, args) => {
+  const report = join(folder, "vitest.json");
+  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
+  return counted(() => vitest([...reporters, ...args], { MILORA_PYTHON: python }), report, countVitest);
+};
+
+const pytestCounts = (folder, python, args, options) => {
+  const report = join(folder, "pytest.xml");
+  return counted(() => pytest(python, [`--junitxml=${report}`, ...args], options), report, countPytest);
+};
+
+/** Both at once, each on its share of the cores; what pytest prints follows when both have ended. */
+const bothCounts = async (folder, python) => {
+  const file = join(folder, "pytest.txt");
+  const output = openSync(file, "w");
+  const threads = Math.max(1, Math.floor(availableParallelism() / 2));
+  progress("milora: pytest runs beside vitest; its output follows");
+  try {
+    return await Promise.all([
+      vitestCounts(folder, python, []),
+      pytestCounts(folder, python, [], { output, env: { OMP_NUM_THREADS: String(threads) } }),
+    ]);
+  } finally {
+    closeSync(output);
+    process.stdout.write(readText(file) ?? "");
+  }
+};
+
 /** All tests, or those that `args` name: paths under test/py go to pytest, everything else to vitest. */
 export const runTests = async (args) => {
   const python = await ensurePython();
@@ -51,19 +80,14 @@ export const runTests = async (args) => {
   const vitestArgs = args.filter((name) => !isPython(name));
   const folder = mkdtempSync(join(tmpdir(), "milora-tests-"));
   try {
-    const total = { passed: 0, failed: 0, skipped: 0 };
-    const add = (counts) => Object.keys(total).forEach((key) => (total[key] += counts[key]));
-    if (args.length === 0 || vitestArgs.length > 0) {
-      const report = join(folder, "vitest.json");
-      const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
-      add(await counted(() => vitest([...reporters, ...vitestArgs], { MILORA_PYTHON: python }), report, countVitest));
-    }
-    if (args.length === 0 || pythonArgs.length > 0) {
-      const report = join(folder, "pytest.xml");
-      add(await counted(() => pytest(python, [`--junitxml=${report}`, ...pythonArgs]), report, countPytest));
-    }
-    process.stdout.write(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
-    return total.failed === 0 ? 0 : 1;
+    const named = async () => [
+      ...(vitestArgs.length > 0 ? [await vitestCounts(folder, python, vitestArgs)] : []),
+      ...(pythonArgs.length > 0 ? [await pytestCounts(folder, python, pythonArgs)] : []),
+    ];
+    const counts = args.length === 0 ? await bothCounts(folder, python) : await named();
+    const total = (key) => counts.reduce((sum, one) => sum + one[key], 0);
+    process.stdout.write(`${total("passed")} passed, ${total("failed")} failed, ${total("skipped")} skipped\n`);
+    return total("failed") === 0 ? 0 : 1;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
