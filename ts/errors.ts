@@ -36,6 +36,7 @@ export const errorCodes = [
   "memory/exhausted",
   "judge/unusable",
   "judge/unreachable",
+  "scale/lost",
   "cancelled",
   "internal",
 ] as const;

@@ -34,6 +34,7 @@ ERROR_CODES: tuple[str, ...] = (
     "memory/exhausted",
     "judge/unusable",
     "judge/unreachable",
+    "scale/lost",
     "cancelled",
     "internal",
 )
@@ -66,3 +67,10 @@ class CancelledError(MiloraError):
 
     def __init__(self) -> None:
         super().__init__("cancelled", "The call was cancelled.")
+
+
+class OtherRankError(MiloraError):
+    """Another rank of a training failed, so this one stopped with it; the other one knows why."""
+
+    def __init__(self, ranks: list[int]) -> None:
+        super().__init__("scale/lost", f"Stopped with rank {', '.join(map(str, ranks))}, which failed.")

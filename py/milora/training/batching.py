@@ -3,11 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from milora.data import TokenRow
+from milora.training.ranks import Ranks
+
+
+@dataclass(frozen=True)
+class StepRows:
+    """The rows of a step: this rank's micro-batches, and what all ranks' rows add up to.
+
+    ``first`` is a row of the whole step; None where no row has answer tokens.
+    """
+
+    groups: list[list[TokenRow]]
+    first: TokenRow | None
+    rows: int
+    tokens: int
+    answer_tokens: int
 
 
 def micro_batches(rows: Sequence[TokenRow], size: int) -> list[list[TokenRow]]:
     """Groups of at most ``size`` rows of similar length; rows without answer tokens are left out."""
-    kept = sorted((row for row in rows if row.answer_ids), key=lambda row: row.length)
+    kept = sorted(_with_answer(rows), key=lambda row: row.length)
     return [kept[begin : begin + size] for begin in range(0, len(kept), size)]
+
+
+def own_micro_batches(rows: Sequence[TokenRow], size: int, ranks: Ranks) -> list[list[TokenRow]]:
+    """This rank's share of the micro-batches of rows; every process finds all shares alike.
+
+    A group is no larger than an even share of the tokens, where that is more than one row, and the largest groups go
+    first, each to the rank that has least: rows of one group are alike, and so are the ranks' shares.
+    """
+    if ranks.count == 1:
+        return micro_batches(rows, size)
+    share = sum(row.length for row in rows if row.answer_ids) / ranks.count
+    groups: list[list[TokenRow]] = []
+    for row in sorted(_with_answer(rows), key=lambda row: -row.length):
+        last = groups[-1] if groups else []
+        if 0 < len(last) < size and last[0].length * (len(last) + 1) <= share:
+            last.append(row)
+        else:
+            groups.append([row])
+    loads = [0] * ranks.count
+    own: list[list[TokenRow]] = []
+    for group in sorted(groups, key=_padded_tokens, reverse=True):
+        rank = loads.index(min(loads))
+        loads[rank] += _padded_tokens(group)
+        if rank == ranks.index:
+            own.append(group)
+    return own
+
+
+def step_rows(rows: Sequence[TokenRow], size: int, ranks: Ranks) -> StepRows:
+    """What of a step's rows this rank computes, in groups of at most ``size``."""
+    kept = _with_answer(rows)
+    return StepRows(
+        groups=own_micro_batches(kept, size, ranks),
+        first=kept[0] if kept else None,
+        rows=len(kept),
+        tokens=sum(row.length for row in kept),
+        answer_tokens=sum(len(row.answer_ids) for row in kept),
+    )
+
+
+def _padded_tokens(group: Sequence[TokenRow]) -> int:
+    return len(group) * max(row.length for row in group)
+
+
+def _with_answer(rows: Sequence[TokenRow]) -> list[TokenRow]:
+    return [row for row in rows if row.answer_ids]

@@ -15,7 +15,8 @@ from milora.errors import MiloraError
 from milora.models import answer_nll, run_decoder
 from milora.routing.context import RoutingContext
 from milora.routing.record import RoutingRecord
-from milora.training.batching import micro_batches
+from milora.training.batching import own_micro_batches
+from milora.training.ranks import ALONE, Ranks
 
 OnStep = Callable[[int, int], None]
 
@@ -61,6 +62,7 @@ def data_loss(
     micro_batch: int,
     pad_id: int,
     on_step: OnStep,
+    ranks: Ranks = ALONE,
 ) -> DataLoss:
     """The loss of rows under the model's active adapter, in evaluation mode; rows without answer are left out.
 
@@ -69,30 +71,58 @@ def data_loss(
     Args:
         context: The routing context where the active adapter must know the prompt; None for any other.
         records: Whether the adapter routes prompts, so that there is routing to count.
+        ranks: Those that share the rows; each gives the loss of all of them.
 
     Raises:
         MiloraError: ``training/non-finite``.
     """
     model.eval()
-    device = next(model.parameters()).device
-    groups = micro_batches(dataset.take(rows), micro_batch)
-    # Float64 where the device has it: thousands of batches add up.
-    nll = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
-    answer_tokens, done = 0, 0
-    routing = RoutingSums() if records else None
-    for group in groups:
-        on_step(done, len(rows))
-        batch = collate(group, pad_id, device)
-        nll += _batch_nll(model, batch, context, routing).to(nll.dtype)
-        answer_tokens += batch.num_answer_tokens
-        done += len(group)
-    on_step(len(rows), len(rows))
-    total = float(nll)
+    with ranks.together():
+        groups = own_micro_batches(dataset.take(rows), micro_batch, ranks)
+        own = _OwnLoss(RoutingSums() if records else None)
+        _add_groups(own, model, groups, context, pad_id, on_step)
+    parts = ranks.gathered(own)
+    total = sum(part.nll for part in parts)
     if not math.isfinite(total):
         message = f"The loss of {len(rows)} rows is not finite ({total})."
         hint = "A lower learning rate, or dtype float32, may cure it."
         raise MiloraError("training/non-finite", message, found=str(total), hint=hint)
-    return DataLoss(total, answer_tokens, routing.counts() if routing is not None else None)
+    routing = RoutingSums()
+    for part in parts:
+        if part.routing is not None:
+            routing.merge(part.routing)
+    return DataLoss(total, sum(part.answer_tokens for part in parts), routing.counts())
+
+
+@dataclass
+class _OwnLoss:
+    """What one rank adds to the loss of data."""
+
+    routing: RoutingSums | None
+    nll: float = 0.0
+    answer_tokens: int = 0
+
+
+def _add_groups(
+    own: _OwnLoss,
+    model: nn.Module,
+    groups: list[list[TokenRow]],
+    context: RoutingContext | None,
+    pad_id: int,
+    on_step: OnStep,
+) -> None:
+    device = next(model.parameters()).device
+    # Float64 where the device has it: thousands of batches add up.
+    nll = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    total, done = sum(map(len, groups)), 0
+    for group in groups:
+        on_step(done, total)
+        batch = collate(group, pad_id, device)
+        nll += _batch_nll(model, batch, context, own.routing).to(nll.dtype)
+        own.answer_tokens += batch.num_answer_tokens
+        done += len(group)
+    on_step(total, total)
+    own.nll = float(nll)
 
 
 @torch.no_grad()
@@ -153,13 +183,20 @@ class RoutingSums:
 
     def add(self, record: RoutingRecord) -> None:
         """Adds a batch's record."""
-        first, chosen = record.first_choice_counts(), record.chosen_counts()
         sums = [layer.sum(dim=0).cpu().double() for layer in record.probabilities]
+        self._add(record.first_choice_counts().cpu(), record.chosen_counts().cpu(), sums, record.num_prompts)
+
+    def merge(self, other: RoutingSums) -> None:
+        """Adds another's sums."""
+        if other.first is not None and other.chosen is not None:
+            self._add(other.first, other.chosen, other.probabilities, other.prompts)
+
+    def _add(self, first: Tensor, chosen: Tensor, probabilities: list[Tensor], prompts: int) -> None:
         self.first = first if self.first is None else self.first + first
         self.chosen = chosen if self.chosen is None else self.chosen + chosen
-        before = self.probabilities or [torch.zeros_like(layer) for layer in sums]
-        self.probabilities = [a + b for a, b in zip(before, sums, strict=True)]
-        self.prompts += record.num_prompts
+        before = self.probabilities or [torch.zeros_like(layer) for layer in probabilities]
+        self.probabilities = [a + b for a, b in zip(before, probabilities, strict=True)]
+        self.prompts += prompts
 
     def counts(self) -> RoutingCounts | None:
         """The counts of all batches; None before the first."""

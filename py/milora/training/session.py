@@ -11,21 +11,21 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from milora.data import Batch, Dataset, TokenRow, collate
+from milora.data import Dataset
 from milora.errors import MiloraError
-from milora.models import answer_nll, fast_decoder, run_decoder, seed_everything
-from milora.routing.context import routing_context
-from milora.training.batching import micro_batches
+from milora.models import fast_decoder, seed_everything
+from milora.training.batching import StepRows, step_rows
 from milora.training.figures import DeviceFigures, Group, StepFigures, read_figures
 from milora.training.loss_scale import LossScale
 from milora.training.memory import MemoryGauge
 from milora.training.optimizer import GroupOptimizer, only_trains
 from milora.training.parameter_groups import lora_plus_factors, vectors
 from milora.training.random_state import RandomState
+from milora.training.ranks import ALONE, Ranks
 from milora.training.second_order import BilevelGradients, Gradients, second_order_gradient
+from milora.training.step_loss import StepLoss
 from milora.training.whole_step import thrown_away, whole_or_nothing
 from milora.tuners import split_parameters
-from milora.tuners.base import config_of
 from milora.tuners.methods import hooks_of
 
 
@@ -64,19 +64,19 @@ class TrainingSession:
         adapter: The adapter's name.
         settings: See :class:`TrainingSettings`.
         pad_id: Fills rows at the right; any id does.
+        ranks: Those that share each step; every one of them makes it, and holds the same parameters afterwards.
     """
 
-    def __init__(self, model: nn.Module, adapter: str, settings: TrainingSettings, pad_id: int) -> None:
+    def __init__(
+        self, model: nn.Module, adapter: str, settings: TrainingSettings, pad_id: int, ranks: Ranks = ALONE
+    ) -> None:
         self.model = model
         self.adapter = adapter
         self.settings = settings
         self._pad_id = pad_id
+        self.ranks = ranks
         self._device = next(model.parameters()).device
         self.hooks = hooks_of(model, adapter)
-        config = config_of(model, adapter)
-        self._routed_unit = self.hooks.routed_unit(config)
-        needs_context = self._routed_unit is not None or self.hooks.reads_prompt(config)
-        self._context = routing_context(model) if needs_context else None
         omega, theta = split_parameters(model, adapter)
         for parameter in (*omega.values(), *theta.values()):
             # In bf16 an update at a small learning rate is rounded away: what trains is float32.
@@ -99,7 +99,8 @@ class TrainingSession:
         base_dtypes = {parameter.dtype for parameter in model.parameters() if not parameter.requires_grad}
         self.scale = LossScale(self._device) if torch.float16 in base_dtypes else None
         self._figures: list[DeviceFigures] = []
-        seed_everything(settings.seed)
+        # Dropout must not be the same on each rank.
+        seed_everything(settings.seed + self.ranks.index)
 
     def step(
         self,
@@ -137,28 +138,28 @@ class TrainingSession:
         if not trained.parameters:
             message = f"The adapter {self.adapter!r} has no parameters in the group {kind!r}."
             raise MiloraError("adapter/unsupported", message, found=kind)
-        groups = self._groups(dataset, rows)
-        virtual_groups = self._groups(virtual_step.dataset, virtual_step.rows) if virtual_step is not None else []
-        if not groups:
+        own = self._rows(dataset, rows)
+        virtual = self._rows(virtual_step.dataset, virtual_step.rows) if virtual_step is not None else None
+        if own.rows == 0:
             self._figures.append(DeviceFigures(kind, None, None, None, 0, 0))
             return
         with _training_mode(self.model), whole_or_nothing([trained, frozen], self._device):
-            if virtual_step is None or not virtual_groups:
+            if virtual_step is None or virtual is None or virtual.rows == 0:
                 with only_trains([trained], [frozen]):
-                    figures = self._accumulate(groups, kind)
+                    figures = self._accumulate(own, kind)
             else:
-                figures = self._look_ahead(groups, virtual_groups, virtual_step.learning_rate)
+                figures = self._look_ahead(own, virtual, virtual_step.learning_rate)
             norm = trained.step(learning_rate, self._after_update(budget_step))
         if self.scale is not None:
             self.scale.update(norm)
         self._figures.append(replace(figures, gradient_norm=norm))
 
     def trial(self, dataset: Dataset, rows: Sequence[int]) -> int:
-        """Computes the gradients of rows, all at once, and throws them away; gives the bytes that it took."""
+        """Computes the gradients of rows, all at once on this rank, and throws them away; gives the bytes it took."""
         gauge = MemoryGauge(self._device)
         groups = [self.weights, self.activation]
         with _training_mode(self.model), thrown_away(groups, self._device), only_trains(groups[:1], groups[1:]):
-            self._accumulate([list(dataset.take(rows))], "weights")
+            self._accumulate(step_rows(dataset.take(rows), len(rows), ALONE), "weights", ALONE)
             return gauge.used()
 
     def figures(self) -> list[StepFigures]:
@@ -171,12 +172,10 @@ class TrainingSession:
             return None
         return functools.partial(self.hooks.after_update, self.model, self.adapter, budget_step)
 
-    def _groups(self, dataset: Dataset, rows: Sequence[int]) -> list[list[TokenRow]]:
-        return micro_batches(dataset.take(rows), self.micro_batch)
+    def _rows(self, dataset: Dataset, rows: Sequence[int]) -> StepRows:
+        return step_rows(dataset.take(rows), self.micro_batch, self.ranks)
 
-    def _look_ahead(
-        self, groups: list[list[TokenRow]], virtual_groups: list[list[TokenRow]], virtual_rate: float
-    ) -> DeviceFigures:
+    def _look_ahead(self, rows: StepRows, virtual_rows: StepRows, virtual_rate: float) -> DeviceFigures:
         """Leaves Θ's second-order gradient on its parameters; Ω has no gradient and its values afterwards."""
         weights, activation = self.weights, self.activation
         found: list[DeviceFigures] = []
@@ -184,93 +183,48 @@ class TrainingSession:
 
         def train_weights() -> Gradients:
             with only_trains([weights], [activation]):
-                self._accumulate(virtual_groups, "weights")
+                self._accumulate(virtual_rows, "weights")
             return weights.take_gradients()
 
         def train_activation() -> Gradients:
             with random_state.again(), only_trains([activation], [weights]):
-                self._accumulate(virtual_groups, "activation")
+                self._accumulate(virtual_rows, "activation")
             return activation.take_gradients()
 
         def validation() -> tuple[Gradients, Gradients]:
             with only_trains([weights, activation]):
-                found.append(self._accumulate(groups, "activation"))
+                found.append(self._accumulate(rows, "activation"))
             return weights.take_gradients(), activation.take_gradients()
 
         gradients = BilevelGradients(train_weights, train_activation, validation)
         activation.put_gradients(second_order_gradient(list(weights.parameters.values()), virtual_rate, gradients))
         return found[0]
 
-    def _accumulate(self, groups: list[list[TokenRow]], kind: Group) -> DeviceFigures:
-        """Adds up the gradients of a step's micro-batches."""
+    def _accumulate(self, rows: StepRows, kind: Group, ranks: Ranks | None = None) -> DeviceFigures:
+        """Leaves the gradients of a step's rows on what trains, as loss scaling does not show."""
+        loss = StepLoss(self.model, self.adapter, self.settings.balance, self._pad_id, ranks or self.ranks)
+        parameters = [*self.weights.parameters.values(), *self.activation.parameters.values()]
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+
+        def extra() -> Tensor | None:
+            return self.hooks.extra_loss(self.model, self.adapter) if kind == "weights" else None
+
         # The casts of what trains are made here, once for all micro-batches.
         with self.hooks.fast_forwards(self.model, self.adapter), fast_decoder(self.model):
-            return self._sum_gradients(groups, kind)
-
-    def _sum_gradients(self, groups: list[list[TokenRow]], kind: Group) -> DeviceFigures:
-        batches = [collate(group, self._pad_id, self._device) for group in groups]
-        answer_tokens = sum(batch.num_answer_tokens for batch in batches)
-        by_token = self._routed_unit == "token"
-        num_routed = sum(batch.num_tokens if by_token else len(batch.input_ids) for batch in batches)
-        share = self._first_choice_share(groups, num_routed) if len(groups) > 1 else None
-        nll: list[Tensor] = []
-        balance: list[Tensor] = []
-        for batch in batches:
-            batch_nll, batch_balance = self._losses(batch, share, num_routed)
-            loss = batch_nll / answer_tokens
-            if batch_balance is not None and self.settings.balance > 0:
-                loss = loss + self.settings.balance * batch_balance
-            self._scaled(loss).backward()
-            nll.append(batch_nll.detach())
-            if batch_balance is not None:
-                balance.append(batch_balance.detach())
-        if kind == "weights" and (extra := self.hooks.extra_loss(self.model, self.adapter)) is not None:
-            self._scaled(extra).backward()
+            sums = loss.backward(rows, trained, self._scaled, extra)
         if self.scale is not None:
-            self.scale.unscale([*self.weights.parameters.values(), *self.activation.parameters.values()])
+            self.scale.unscale(parameters)
         return DeviceFigures(
             kind=kind,
-            loss=torch.stack(nll).sum() / answer_tokens,
-            balance=torch.stack(balance).sum() if balance else None,
+            loss=sums.nll / rows.answer_tokens,
+            balance=sums.balance,
             gradient_norm=None,
-            answer_tokens=answer_tokens,
-            tokens=sum(batch.num_tokens for batch in batches),
+            answer_tokens=rows.answer_tokens,
+            tokens=rows.tokens,
         )
 
     def _scaled(self, loss: Tensor) -> Tensor:
         return loss if self.scale is None else loss * self.scale.value
-
-    def _losses(self, batch: Batch, share: Tensor | None, num_routed: int) -> tuple[Tensor, Tensor | None]:
-        if self._context is None:
-            return answer_nll(self.model, batch), None
-        with self._context.prompt(self._routed_tokens(batch)), self._context.record() as record:
-            nll = answer_nll(self.model, batch)
-        return nll, record.balance_loss(share, num_routed) if self._routed_unit is not None else None
-
-    def _routed_tokens(self, batch: Batch) -> Tensor:
-        """What routers look at, [rows, tokens]: the prompts, or with a decision a token all that is no padding."""
-        return batch.attention_mask != 0 if self._routed_unit == "token" else batch.prompt_mask
-
-    def _first_choice_share(self, groups: list[list[TokenRow]], num_routed: int) -> Tensor | None:
-        """f over the whole step, [layers, experts], from a pass over the prompts (routed by token: the rows) alone.
-
-        Each micro-batch's balance loss needs the step's f before any gradient is made. Dropout is off here: f has no
-        gradient and is better without noise.
-        """
-        if self._context is None or self._routed_unit is None:
-            return None
-        self.model.eval()
-        counts: list[Tensor] = []
-        with torch.no_grad():
-            for group in groups:
-                by_prompt = self._routed_unit == "prompt"
-                routed = [TokenRow(row.prompt_ids, ()) for row in group] if by_prompt else group
-                batch = collate(routed, self._pad_id, self._device)
-                with self._context.prompt(self._routed_tokens(batch)), self._context.record() as record:
-                    run_decoder(self.model, batch)
-                counts.append(record.first_choice_counts())
-        self.model.train()
-        return torch.stack(counts).sum(dim=0) / num_routed
 
 
 @contextlib.contextmanager

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -17,6 +15,7 @@ from torch import Tensor
 
 from milora.errors import MiloraError
 from milora.models import atomic_folder
+from milora.training.all_random_states import joined, read_random, write_random
 from milora.training.optimizer import GroupOptimizer
 from milora.training.session import TrainingSession
 
@@ -30,6 +29,8 @@ _sampled_numbers = 32
 def save_training(session: TrainingSession, folder: Path) -> int:
     """Writes weights, both optimisers and all random generators; the folder is whole or not there.
 
+    All ranks take part, and the first one writes.
+
     Returns:
         Bytes written.
 
@@ -37,15 +38,19 @@ def save_training(session: TrainingSession, folder: Path) -> int:
         MiloraError: ``run/disk`` when the disk is full or cannot be written; an older state there stays whole.
     """
     tensors = {**_group_tensors("weights", session.weights), **_group_tensors("activation", session.activation)}
-    tensors |= _random_tensors() | _scale_tensors(session)
+    tensors |= _scale_tensors(session)
     method = session.hooks.state(session.model, session.adapter)
     tensors |= {f"method.{name}": tensor for name, tensor in method.items()}
+    random, random_tensors = joined(session.ranks.gathered(read_random()))
+    tensors |= random_tensors
     document = {
         "format": _format,
         "adapter": session.adapter,
         "base": base_fingerprint(session),
-        "random": _random_document(),
+        "random": random,
     }
+    if session.ranks.index > 0:
+        return 0
     try:
         with atomic_folder(folder) as aside:
             save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, aside / _tensors_name)
@@ -89,7 +94,7 @@ def load_training(session: TrainingSession, folder: Path) -> None:
     session.hooks.load_state(session.model, session.adapter, held)
     if session.scale is not None and "scale.value" in tensors:
         session.scale.load_state({name: tensors[f"scale.{name}"] for name in session.scale.state()})
-    _restore_random(document["random"], tensors)
+    write_random(document["random"], tensors, session.ranks.index)
 
 
 def base_fingerprint(session: TrainingSession) -> str:
@@ -172,34 +177,6 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not isinstance(document, dict):
         raise _not_resumable(folder, f"{_json_name} holds no object")
     return document, tensors
-
-
-def _random_tensors() -> dict[str, Tensor]:
-    tensors = {"random.torch": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states = torch.cuda.get_rng_state_all()
-        tensors |= {f"random.cuda.{index}": state for index, state in enumerate(states)}
-    return tensors
-
-
-def _random_document() -> dict[str, Any]:
-    version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = numpy.random.get_state(legacy=True)
-    return {
-        "python": [version, list(words), gauss],
-        "numpy": [name, numpy.asarray(keys).tolist(), position, has_gauss, cached],
-    }
-
-
-def _restore_random(document: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    version, words, gauss = document["python"]
-    random.setstate((version, tuple(words), gauss))
-    name, keys, position, has_gauss, cached = document["numpy"]
-    numpy.random.set_state((name, numpy.array(keys, dtype=numpy.uint32), position, has_gauss, cached))
-    torch.set_rng_state(tensors["random.torch"])
-    for index in range(torch.cuda.device_count()):
-        if f"random.cuda.{index}" in tensors:
-            torch.cuda.set_rng_state(tensors[f"random.cuda.{index}"], index)
 
 
 def _not_resumable(folder: Path, fault: str, problems: list[str] | None = None) -> MiloraError:

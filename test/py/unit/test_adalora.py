@@ -140,7 +140,7 @@ def test_a_step_that_is_not_finite_does_not_end_the_pruning(
     train(session, dataset, 1, 3)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "milora.training.session.answer_nll",
+            "milora.training.step_loss.answer_nll",
             lambda model, batch: model(batch.input_ids).logits.sum() * float("nan"),
         )
         train(session, dataset, 4, 4)

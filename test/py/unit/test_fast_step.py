@@ -138,7 +138,7 @@ def start(tiny_model: Callable[..., Any], milora_plan: Any, lora_plan: Any, rand
 
 def gradient(session: TrainingSession, dataset: Any) -> Tensor:
     session.model.train()
-    session._accumulate(session._groups(dataset, ROWS), "weights")
+    session._accumulate(session._rows(dataset, ROWS), "weights")
     return torch.cat([part.double().flatten() for part in session.weights.take_gradients()])
 
 

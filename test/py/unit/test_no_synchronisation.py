@@ -31,7 +31,7 @@ def test_gradients_are_made_on_a_device_that_has_no_numbers(
     model = attach_adapter(base, (milora_plan if method == "milora" else lora_plan)(base), "tuned").to("meta")
     session = TrainingSession(model, "tuned", TrainingSettings(micro_batch=3, balance=0.1), pad_id=0)
     session.model.train()
-    figures = session._accumulate(session._groups(random_dataset(LENGTHS), range(len(LENGTHS))), "weights")
+    figures = session._accumulate(session._rows(random_dataset(LENGTHS), range(len(LENGTHS))), "weights")
     assert figures.loss is not None
     assert figures.loss.device.type == "meta"
     with pytest.raises(RuntimeError):

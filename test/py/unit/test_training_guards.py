@@ -15,8 +15,7 @@ from milora.checkpoint import attach_adapter
 from milora.data import Dataset
 from milora.errors import MiloraError
 from milora.models import choose_placement
-from milora.training import TrainingSession, TrainingSettings, VirtualStep, memory
-from milora.training import session as session_module
+from milora.training import TrainingSession, TrainingSettings, VirtualStep, memory, step_loss
 from milora.training.loss_scale import LossScale
 from milora.training.memory import MemoryGauge, free_bytes
 
@@ -52,7 +51,7 @@ def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 
 def limit_rows(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """A fake limit of memory: more rows at once than this run out of it, in the second micro-batch at the earliest."""
-    inner = session_module.answer_nll
+    inner = step_loss.answer_nll
     calls = [0]
 
     def limited(model: Any, batch: Any) -> Tensor:
@@ -61,7 +60,7 @@ def limit_rows(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
             raise torch.OutOfMemoryError("a fake limit")
         return inner(model, batch)
 
-    monkeypatch.setattr(session_module, "answer_nll", limited)
+    monkeypatch.setattr(step_loss, "answer_nll", limited)
 
 
 @pytest.mark.parametrize("kind", ["weights", "activation", "second-order"])
