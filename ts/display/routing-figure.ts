@@ -2,7 +2,9 @@ import { MiloraError } from "../errors.js";
 import type { Routing } from "../generate/asked-text.js";
 import type { GeneratedText } from "../generate/generate-texts.js";
 import { heatMapFigure } from "../report/figures/heat-map-figure.js";
+import { gatesByExpert } from "../runs/routing-record.js";
 import { roles } from "../spec/roles.js";
+import { oneLine } from "../util/text.js";
 import { type Figure, notebookFigure } from "./figure.js";
 import { shortNumber } from "./table.js";
 
@@ -20,13 +22,7 @@ const routingOf = ({ tenant, routing }: GeneratedText): Routing => {
   });
 };
 
-const panelOf = (name: string, text: GeneratedText): Panel => {
-  const { experts, gates } = routingOf(text);
-  const layers = experts.map((names, layer) =>
-    Object.fromEntries(names.map((expert, place) => [expert, gates[layer]?.[place] ?? 1])),
-  );
-  return { name, layers };
-};
+const panelOf = (name: string, text: GeneratedText): Panel => ({ name, layers: gatesByExpert(routingOf(text)) });
 
 const isText = (value: GeneratedText | Readonly<Record<string, GeneratedText>>): value is GeneratedText =>
   typeof value["prompt"] === "string";
@@ -44,7 +40,7 @@ const layerText = (layer: Panel["layers"][number], index: number): string => {
  */
 export const routingFigure = (texts: GeneratedText | Readonly<Record<string, GeneratedText>>): Figure => {
   const panels = isText(texts)
-    ? [panelOf(texts.prompt.replaceAll(/\s+/g, " ").trim(), texts)]
+    ? [panelOf(oneLine(texts.prompt), texts)]
     : Object.entries(texts).map(([name, text]) => panelOf(name, text));
   // The usual seven, active or not, so that two prompts' figures are alike; then whatever else there is.
   const experts = new Set<string>([...roles, ...panels.flatMap(({ layers }) => layers.flatMap(Object.keys))]);

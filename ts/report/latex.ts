@@ -2,6 +2,7 @@ import { posix } from "node:path";
 import { csvName } from "./cells.js";
 import type { FigurePlaces } from "./figure-files.js";
 import type { Cell, Report, ReportFigure, ReportTable } from "./report-model.js";
+import { oneLine } from "../util/text.js";
 
 /** What LaTeX reads as syntax, and signs of ours that pdflatex's fonts lack. */
 const replacements: Readonly<Record<string, string>> = {
@@ -99,11 +100,9 @@ export const reportLatex = ({ title, sections, problems }: Report, places: Figur
       return own === undefined ? [] : [figureLatex(figure, own)];
     }),
   ]);
-  const missing = problems.map(
-    ({ place: at, problem }) => `% could not be read: ${at}: ${problem.replaceAll(/\s+/g, " ")}`,
-  );
+  const missing = problems.map(({ place: at, problem }) => `% could not be read: ${at}: ${oneLine(problem)}`);
   return [
-    `% ${title.replaceAll(/\s+/g, " ")}`,
+    `% ${oneLine(title)}`,
     String.raw`% needs \usepackage{booktabs,graphicx}`,
     ...missing,
     ...(place === undefined ? [] : figureGuide(posix.dirname(place))),

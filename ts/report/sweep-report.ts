@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { SweepJobRecord, SweepRecord } from "../runs/sweep-record.js";
 import { writeFileAtomic } from "../util/files.js";
-import { counted } from "../util/text.js";
+import { counted, oneLine } from "../util/text.js";
 import type { JobResults } from "./sweep-paired.js";
 import { marksGuide } from "./cells.js";
 import { csvCell } from "./csv.js";
@@ -53,7 +53,7 @@ export const sweepConditions = (record: SweepRecord): readonly string[] => {
 export const openRuns = (record: SweepRecord): readonly string[] =>
   plannedJobs(record)
     .filter(({ state }) => state !== "finished")
-    .map(({ name, state, error }) => `${name}: ${state}${error === null ? "" : `: ${error.replaceAll(/\s+/g, " ")}`}`);
+    .map(({ name, state, error }) => `${name}: ${state}${error === null ? "" : `: ${oneLine(error)}`}`);
 
 /** How to read the tables of a sweep. */
 export const readingGuide =

@@ -35,6 +35,18 @@ export const routingFiguresSchema = z.object({
 /** How an adapter routes a task's prompts. */
 export type RoutingFigures = z.output<typeof routingFiguresSchema>;
 
+/** A text's decision, layer → expert → gate. `gates`: of the experts, in their order; one that is missing is 1. */
+export const gatesByExpert = ({
+  experts,
+  gates,
+}: {
+  readonly experts: readonly (readonly string[])[];
+  readonly gates: readonly (readonly number[])[];
+}): Record<string, number>[] =>
+  experts.map((names, layer) =>
+    Object.fromEntries(names.map((expert, place) => [expert, gates[layer]?.[place] ?? 1])),
+  );
+
 export const routingRecordSchema = routingFiguresSchema.extend({ format: z.literal(1) });
 
 /** A record's text; its file is named after the task. */

@@ -10,6 +10,7 @@ import { readLetter } from "./readers/letter.js";
 import { readNumber } from "./readers/number.js";
 import { readStatedText } from "./readers/stated.js";
 import { checkSplit, type LoadOptions, type ReadOptions, type Rendered, type Task } from "./task.js";
+import { oneLine } from "../util/text.js";
 
 /** How a task's answers look: a choice in brackets, one of two words, a number, or words in order. */
 type AnswerKind = "option" | "number" | "text" | readonly [string, string];
@@ -236,7 +237,7 @@ export const bbh: Task<BbhExample> = {
     answer: reader === "compat" ? readCompat(output) : readAs(kindOf(example), output, example.input),
   }),
   readOutput: (output, options) => ({ answer: readOutput(output, options) }),
-  correct: ({ target }) => target.replaceAll(/\s+/g, " ").trim(),
+  correct: ({ target }) => oneLine(target),
   chanceOf,
   groupsOf: ({ task }) => ({ tasks: task }),
   templateSource: () => JSON.stringify(render({ task: "", input: "{input}", target: "{target}", shots: "{shots}" })),

@@ -23,6 +23,9 @@ export const chunks = <Item>(items: readonly Item[], size: number): Item[][] => 
 export const counted = (count: number, singular: string, plural = `${singular}s`): string =>
   `${count} ${count === 1 ? singular : plural}`;
 
+/** A text in one line: every run of white space is one space, none at the ends. */
+export const oneLine = (text: string): string => text.replaceAll(/\s+/g, " ").trim();
+
 /** Escapes what a regular expression would read as syntax. */
 export const escapeRegExp = (text: string): string => text.replaceAll(/[$()*+.?[\\\]^{|}/-]/g, String.raw`\$&`);
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Redaction } from "./redaction.js";
+import { oneLine } from "../../util/text.js";
 
 /** What a judge wrote, as the endpoint gave it. */
 export interface ChatAnswer {
@@ -70,7 +71,7 @@ const completion = z.object({
 const excerptLength = 200;
 
 const excerpt = (body: string): string => {
-  const line = body.replaceAll(/\s+/g, " ").trim();
+  const line = oneLine(body);
   if (line === "") return "an empty body";
   return line.length > excerptLength ? `"${line.slice(0, excerptLength)}…"` : `"${line}"`;
 };

@@ -1,6 +1,7 @@
 import { MiloraError } from "../../errors.js";
 import { systemErrorCode } from "../../util/files.js";
 import type { ReportProblem } from "../report-model.js";
+import { oneLine } from "../../util/text.js";
 
 /** Notes what could not be read of one place, and goes on. */
 export interface ProblemList {
@@ -15,7 +16,7 @@ const reasonOf = (error: unknown): string => {
   const isExpected =
     MiloraError.isInstance(error) || error instanceof SyntaxError || systemErrorCode(error) !== undefined;
   if (!isExpected || !(error instanceof Error)) throw error;
-  return error.message.replaceAll(/\s+/g, " ");
+  return oneLine(error.message);
 };
 
 export const createProblems = (): ProblemList => {

@@ -1,7 +1,8 @@
 import { z } from "zod";
-import { routingFiguresSchema, type RoutingFigures } from "../../runs/routing-record.js";
+import { gatesByExpert, routingFiguresSchema, type RoutingFigures } from "../../runs/routing-record.js";
 import { parseWith } from "../../spec/parse.js";
 import { isRecord } from "../../util/records.js";
+import { oneLine } from "../../util/text.js";
 import type { RoutingInput } from "./inputs.js";
 
 /** Older files, and those of milora.routing in Python's hands, hold less. */
@@ -16,8 +17,6 @@ const promptRouting = z.object({
 });
 
 type TaskRouting = Pick<RoutingFigures, "task" | "prompts" | "layers" | "examples">;
-
-const line = (prompt: string): string => prompt.replaceAll(/\s+/g, " ").trim();
 
 /** A task's routing, and that of its prompts that are known one by one. `source`: the run that it is of. */
 export const routingInputs = (
@@ -34,7 +33,7 @@ export const routingInputs = (
   },
   ...examples.map((example): RoutingInput => ({
     source: source === null ? task : `${task}, ${source}`,
-    name: line(example.prompt),
+    name: oneLine(example.prompt),
     measure: "gate",
     layers: example.layers,
   })),
@@ -49,10 +48,7 @@ const ofPrompts = (value: unknown, file: string): readonly RoutingInput[] =>
   parseWith(z.array(promptRouting), value, { what: "The file of generated texts", file }).flatMap(
     ({ prompt, routing }): readonly RoutingInput[] => {
       if (routing === undefined || routing === null) return [];
-      const layers = routing.experts.map((experts, layer) =>
-        Object.fromEntries(experts.map((expert, place) => [expert, routing.gates[layer]?.[place] ?? 1])),
-      );
-      return [{ source: null, name: line(prompt), measure: "gate", layers }];
+      return [{ source: null, name: oneLine(prompt), measure: "gate", layers: gatesByExpert(routing) }];
     },
   );
 

@@ -1,9 +1,8 @@
 import { withoutRunOn } from "./mentions.js";
-
-const squeezed = (text: string): string => text.replaceAll(/\s+/g, " ").trim();
+import { oneLine } from "../../util/text.js";
 
 const simplified = (text: string): string =>
-  squeezed(text)
+  oneLine(text)
     .toLowerCase()
     .replace(/[.!]{1,10}$/, "");
 
@@ -14,7 +13,7 @@ const simplified = (text: string): string =>
 export const readChoiceText = (output: string, choices: readonly string[]): number => {
   const text = withoutRunOn(output).trim();
   const [firstLine = ""] = text.split("\n");
-  for (const form of [squeezed, simplified]) {
+  for (const form of [oneLine, simplified]) {
     const written = [form(text), form(firstLine)];
     const index = choices.findIndex((choice) => written.includes(form(choice)));
     if (index >= 0) return index;
