@@ -82,7 +82,7 @@ test("a budget is never overspent; what it leaves out is missing, and asked for 
 });
 
 test("requests that ran into a timeout count as spent", async () => {
-  const changes = { priceIn: 1, priceOut: 1, timeout: 0.1, concurrency: 1 };
+  const changes = { priceIn: 1, priceOut: 1, timeout: 1, concurrency: 1 };
   const { options } = await set(({ before }) => (before === 1 ? silence : "[[7]]"), changes);
   const { spent } = await judge(options);
   expect(spent.requests).toBe(4);
@@ -95,7 +95,7 @@ test.each<readonly [string, JudgeReaction, string]>([
 ])("a request that %s is not sent again where the budget has no room for both", async (_name, fault, reason) => {
   // Tokens at a price of 1 each: a request costs at most some 300 + 1024, and may have been charged for in vain.
   const prices = { priceIn: 1e6, priceOut: 1e6, budget: 2000 };
-  const changes = { ...prices, retries: 5, firstWait: 0.001, timeout: 0.2, concurrency: 1 };
+  const changes = { ...prices, retries: 5, firstWait: 0.001, timeout: 1, concurrency: 1 };
   const { options, server } = await set(() => fault, changes);
   const { missing, spent, reviewsFile } = await judge(options);
   expect(server.requests).toHaveLength(1);
