@@ -125,18 +125,30 @@ export const estimateSweep = (
 
 const trialSays = z.object({ checkpoint: z.number(), time: z.object({ total: z.number() }) });
 
+/** A trial begins, or has ended. */
+export interface TrialEvent {
+  /** `group/row`. */
+  readonly row: string;
+  readonly done: number;
+  readonly of: number;
+  /** What a trial that failed said last; null where it did not. */
+  readonly failure: string | null;
+}
+
 /** One try of two steps for each row of which no run has finished; nothing of it is kept. A row whose trial fails has none. */
 export const tryRows = async ({
   record,
   jobs,
   start,
   signal,
+  onTrial,
 }: {
   readonly record: SweepRecord;
   readonly jobs: readonly SweepJob[];
   readonly start: StartChild;
   /** Aborted: no further trial is made. */
   readonly signal: AbortSignal;
+  readonly onTrial?: ((event: TrialEvent) => void) | undefined;
 }): Promise<ReadonlyMap<string, RunTrial>> => {
   const finished = new Set(
     record.jobs.flatMap(({ kind, state, group, row }) =>
@@ -144,18 +156,22 @@ export const tryRows = async ({
     ),
   );
   const rows = new Map(jobs.filter(({ kind }) => kind === "run").map((job) => [trialKey(job), job]));
+  const untried = [...rows].filter(([key]) => !finished.has(key));
   const trials = new Map<string, RunTrial>();
   const folder = await mkdtemp(join(tmpdir(), "milora-trial-"));
   try {
-    for (const [key, job] of rows) {
-      if (finished.has(key) || signal.aborted) continue;
+    for (const [index, [key, job]] of untried.entries()) {
+      if (signal.aborted) break;
+      onTrial?.({ row: key, done: index, of: untried.length, failure: null });
       const spec = join(folder, job.id, "spec.json");
       await writeFileAtomic(spec, JSON.stringify(job.spec));
       const args = ["train", spec, "--dry-run", "--json"];
-      const { exitCode, stdout } = await start({ args, folder: join(folder, job.id), log: "trial.log" });
+      const { exitCode, stdout, stderr } = await start({ args, folder: join(folder, job.id), log: "trial.log" });
       const said = exitCode === 0 ? trialSays.safeParse(JSON.parse(stdout)) : undefined;
       if (said?.data !== undefined)
         trials.set(key, { seconds: said.data.time.total, checkpoint: said.data.checkpoint });
+      const failure = said?.data === undefined ? (stderr.trim().split("\n").at(-1) ?? "") : null;
+      onTrial?.({ row: key, done: index + 1, of: untried.length, failure });
     }
     return trials;
   } finally {

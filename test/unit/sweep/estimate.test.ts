@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { sweepSchema } from "../../../ts/spec/sweep.js";
 import { sweepRecordSchema } from "../../../ts/runs/sweep-record.js";
 import { expandSweep, type SweepJob } from "../../../ts/sweep/expand.js";
-import { estimateSweep, tryRows } from "../../../ts/sweep/estimate.js";
+import { estimateSweep, tryRows, type TrialEvent } from "../../../ts/sweep/estimate.js";
 
 const sweep = sweepSchema.parse({
   name: "s",
@@ -97,20 +97,33 @@ describe("tryRows", () => {
 
   it("tries each row once of which no run has finished, by train --dry-run; one that fails has no figures", async () => {
     const calls: (readonly string[])[] = [];
+    const told: TrialEvent[] = [];
     const trials = await tryRows({
       record: recordOf([]),
       jobs,
       signal: new AbortController().signal,
+      onTrial: (event) => told.push(event),
       start: ({ args }) => {
         calls.push(args);
         const exitCode = calls.length === 1 ? 0 : 1;
-        return Promise.resolve({ exitCode, signal: null, stdout: exitCode === 0 ? trial : "", stderr: "" });
+        return Promise.resolve({
+          exitCode,
+          signal: null,
+          stdout: exitCode === 0 ? trial : "",
+          stderr: "a\nno room\n",
+        });
       },
     });
     expect(calls.map(([command, , ...rest]) => [command, ...rest])).toEqual(
       Array.from({ length: 2 }, () => ["train", "--dry-run", "--json"]),
     );
     expect([...trials]).toEqual([["g/lora", { seconds: 12, checkpoint: 640 }]]);
+    expect(told).toEqual([
+      { row: "g/lora", done: 0, of: 2, failure: null },
+      { row: "g/lora", done: 1, of: 2, failure: null },
+      { row: "g/milora", done: 1, of: 2, failure: null },
+      { row: "g/milora", done: 2, of: 2, failure: "no room" },
+    ]);
   });
 
   it("passes over rows with a finished run, and starts nothing once it is stopped", async () => {

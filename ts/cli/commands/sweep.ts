@@ -2,13 +2,14 @@ import { join, resolve } from "node:path";
 import { z } from "zod";
 import { loadSweepSpec } from "../../client/load-sweep.js";
 import { MiloraError } from "../../errors.js";
-import type { SweepJobRecord } from "../../runs/sweep-record.js";
+import type { SweepJobRecord, SweepRecord } from "../../runs/sweep-record.js";
 import { parseWith } from "../../spec/parse.js";
 import { readSweepRecord } from "../../sweep/book.js";
-import { estimateSweep, tryRows, type SweepEstimate } from "../../sweep/estimate.js";
+import { estimateSweep, tryRows, type SweepEstimate, type TrialEvent } from "../../sweep/estimate.js";
 import { expandSweep, selectJobs, type SweepJob } from "../../sweep/expand.js";
 import { jobPlaces } from "../../sweep/run-job.js";
 import { formatDuration } from "../../util/duration.js";
+import { createProgress, type Progress } from "../../util/progress.js";
 import { printResult, table, type CommandContext } from "../output.js";
 import { ownProgram, performSweep, recordsOf, sweepExitCode, type SweepWork } from "../sweep-runner.js";
 
@@ -47,6 +48,21 @@ const estimateLines = (estimate: SweepEstimate, parallel: number): readonly stri
   ];
 };
 
+/** A trial of each row that needs one; one line for all, a line above it for each that failed. */
+const tryAll = async (record: SweepRecord, jobs: readonly SweepJob[], signal: AbortSignal) => {
+  let progress: Progress | undefined;
+  const onTrial = ({ row, done, of, failure }: TrialEvent): void => {
+    progress ??= createProgress({ stream: process.stderr, label: "trial", total: of });
+    if (failure !== null) progress.note(`${row}: its trial failed: ${failure}`);
+    progress.update(done, row);
+  };
+  try {
+    return await tryRows({ record, jobs, start: ownProgram(1, signal), signal, onTrial });
+  } finally {
+    progress?.close();
+  }
+};
+
 /** Prints the plan of a sweep, how its runs stand, and an estimate of what is left; writes nothing in its folder. */
 export const printSweepPlan = async (
   context: CommandContext,
@@ -55,7 +71,7 @@ export const printSweepPlan = async (
 ): Promise<void> => {
   const record = await readSweepRecord(out, sweep, all);
   const { signal } = context;
-  const trials = trial ? await tryRows({ record, jobs, start: ownProgram(1, signal), signal }) : undefined;
+  const trials = trial ? await tryAll(record, jobs, signal) : undefined;
   const estimate = estimateSweep(record, jobs, { parallel, trials });
   const records = recordsOf(record, jobs);
   const runs = records.map((each) => runValue(out, each));
