@@ -59,6 +59,7 @@ export default defineConfig({
         item("Troubleshooting", "/troubleshooting"),
         item("Error codes", "/errors"),
         item("GPUs", "/gpus"),
+        item("Ranks", "/ranks"),
         item("Limits", "/limits"),
       ]),
       group("Reference", [

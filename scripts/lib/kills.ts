@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
+import { killPart, leftAfter, type Part } from "./part-kills.js";
 
 /** A run to be killed: its spec, with `train.maxSteps`, and where its folders go. */
 export interface KillOptions {
@@ -11,6 +12,8 @@ export interface KillOptions {
   readonly spec: { readonly train: { readonly maxSteps: number } };
   readonly folder: string;
   readonly kills: number;
+  /** What of a training on ranks is killed, instead of the program itself: it must then end with a typed error. */
+  readonly part?: Part | undefined;
   /** From 0 to 1; decides when each kill comes. */
   readonly random: () => number;
   readonly onLine?: (line: string) => void;
@@ -22,6 +25,8 @@ export interface KillResult {
   readonly runs: number;
   /** How far the runs were at each kill: steps in their record. */
   readonly killedAt: readonly number[];
+  /** Seconds from the kill of a part to the program's own end. */
+  readonly secondsToEnd: readonly number[];
 }
 
 interface RecordedEvent {
@@ -102,26 +107,60 @@ const finish = async (options: KillOptions, run: string): Promise<number> => {
 };
 
 const longestStart = 4000;
+/** Where the driver is killed nobody is left to end Ray's agents, which look for it now and then. */
+const secondsToLeave = { rank: 5, head: 5, driver: 60 } as const;
+const expectedCodes = ["scale/lost", "bridge/died"];
+
+/** Kills a part of a run and waits until the program has ended by itself, with all that it had started. */
+const killPartOnce = async (
+  { part, random }: { readonly part: Part; readonly random: () => number },
+  { child, run }: { readonly child: ReturnType<typeof startRun>["child"]; readonly run: string },
+): Promise<number | undefined> => {
+  const started = child.pid === undefined ? undefined : killPart(child.pid, part, random);
+  if (started === undefined) return undefined;
+  const at = performance.now();
+  const { exitCode, stdout, stderr } = await child;
+  const seconds = (performance.now() - at) / 1000;
+  if (exitCode === 0) return undefined;
+  const said = `${stdout}\n${stderr}`;
+  if (!expectedCodes.some((code) => said.includes(code)))
+    throw problem(
+      run,
+      `it ended with ${String(exitCode)}, without an error of ${expectedCodes.join(" or ")}: ${said}`,
+    );
+  const left = await leftAfter(started, secondsToLeave[part]);
+  if (left.length > 0) throw problem(run, `it left processes: ${left.join("; ")}`);
+  return seconds;
+};
+
+/** A kill: the steps that the run's record held then, and for a part of it how long the program took to end. */
+interface Kill {
+  readonly step: number;
+  readonly seconds?: number;
+}
 
 /**
- * Kills a run once, at any moment of its steps, or `early`, before it has begun; gives the steps that its record held
- * then, or undefined where it had ended before.
+ * Kills a run once, at any moment of its steps, or `early`, before it has begun; undefined where it had ended before.
  */
 const killOnce = async (
   options: KillOptions,
   run: string,
   { duration, early }: { readonly duration: number; readonly early: boolean },
-): Promise<number | undefined> => {
-  const { random } = options;
+): Promise<Kill | undefined> => {
+  const { random, part } = options;
   const { child, began, ended } = startRun(options, run);
   if (early) await Promise.race([wait(random() * longestStart), ended]);
   else {
     await began();
     await Promise.race([wait(random() * duration), ended]);
   }
+  if (part !== undefined) {
+    const seconds = await killPartOnce({ part, random }, { child, run });
+    return seconds === undefined ? undefined : { step: Math.max(0, ...stepsOf(run, "weights")), seconds };
+  }
   if (!child.kill("SIGKILL")) return undefined;
   const { exitCode, signal } = await child;
-  if (exitCode === undefined && signal === "SIGKILL") return Math.max(0, ...stepsOf(run, "weights"));
+  if (exitCode === undefined && signal === "SIGKILL") return { step: Math.max(0, ...stepsOf(run, "weights")) };
   if (exitCode === 0) return undefined;
   throw problem(run, `it ended by itself with ${String(exitCode)}`);
 };
@@ -146,17 +185,19 @@ export const killAndResume = async (options: KillOptions): Promise<KillResult> =
   const activation = stepsOf(straight, "activation");
   checkRecord(straight, steps, activation);
   onLine(`undisturbed: ${(duration / 1000).toFixed(1)} s for ${steps} steps, ${activation.length} of them bi-level`);
-  const killedAt: number[] = [];
+  const killed: Kill[] = [];
   let runs = 0;
-  while (killedAt.length < kills) {
+  while (killed.length < kills) {
     const run = join(folder, `killed-${runs}`);
     // A kill every third of the run on average, so that most runs are killed more than once.
-    while (killedAt.length < kills && !isFinished(run)) {
-      const early = killedAt.length % 5 === 4;
-      const at = await killOnce(options, run, { duration: duration / 1.5, early });
-      if (at === undefined) break;
-      killedAt.push(at);
-      onLine(`kill ${killedAt.length} of ${kills}: ${run} at step ${at}`);
+    while (killed.length < kills && !isFinished(run)) {
+      // A part of a run that has not begun may not be there yet.
+      const early = options.part === undefined && killed.length % 5 === 4;
+      const kill = await killOnce(options, run, { duration: duration / 1.5, early });
+      if (kill === undefined) break;
+      killed.push(kill);
+      const ended = kill.seconds === undefined ? "" : `, ended after ${kill.seconds.toFixed(1)} s`;
+      onLine(`kill ${killed.length} of ${kills}: ${run} at step ${kill.step}${ended}`);
     }
     if (!isFinished(run)) await finish(options, run);
     checkRecord(run, steps, activation);
@@ -167,5 +208,6 @@ export const killAndResume = async (options: KillOptions): Promise<KillResult> =
     runs += 1;
     onLine(`run ${runs}: bit-identical after its kills`);
   }
-  return { kills: killedAt.length, runs, killedAt };
+  const secondsToEnd = killed.flatMap(({ seconds }) => (seconds === undefined ? [] : [seconds]));
+  return { kills: killed.length, runs, killedAt: killed.map(({ step }) => step), secondsToEnd };
 };

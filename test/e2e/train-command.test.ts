@@ -68,6 +68,23 @@ describe("milora train", () => {
     expect(JSON.parse(readFileSync(join(next, "run.json"), "utf8"))).toMatchObject({ parent: { run } });
   });
 
+  // Training on a real Ray: test/py/unit/test_ray_ranks.py and scripts/kills.ts.
+  it("looks for the Ray that `scale` names, and so does doctor", async () => {
+    const spec = await writeRunSpec({ model: model.folder });
+    const out = join(await temporaryFolder(), "run");
+    const scale = ["--set", "scale.ranks=2", "--set", "scale.address=127.0.0.1:1"];
+    const result = await runProgram(["train", spec, "--out", out, ...scale, "--json"]);
+    expect(result.exitCode).toBe(1);
+    // Ray is an optional package.
+    const code = expect.stringMatching(/^(scale\/unreachable|environment\/missing-package)$/u);
+    expect(jsonOf(result)).toMatchObject({ error: { code } });
+    expect(existsSync(out)).toBe(false);
+    const looked = await runProgram(["doctor", "--ray", "127.0.0.1:1", "--json"]);
+    expect(looked.exitCode).toBe(1);
+    const detail = expect.stringMatching(/^There is no Ray at 127\.0\.0\.1:1|^Ranks need the Python package ray/u);
+    expect(jsonOf(looked)).toMatchObject({ checks: expect.arrayContaining([{ name: "ray", ok: false, detail }]) });
+  });
+
   it("refuses float16 on a CPU, before anything is written", async () => {
     const spec = await writeRunSpec({ model: model.folder, train: { dtype: "float16", maxSteps: 2 } });
     const run = join(await temporaryFolder(), "run");

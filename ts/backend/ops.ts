@@ -1,7 +1,9 @@
 import { z } from "zod";
+import { scaleSchema } from "../spec/scale.js";
 import { benchOps } from "./bench-ops.js";
 import { engineOps } from "./engine-ops.js";
 import { adapterName, adapterOrNull, asked, count, explained, routingChange } from "./fields.js";
+import { rayOps } from "./ray-ops.js";
 
 /**
  * The operations of the Python side: name → schemas of input and output.
@@ -94,6 +96,8 @@ export const ops = {
       /** The frozen linear modules in 4 or 8 bits, by bitsandbytes. */
       quantization: z.enum(["none", "nf4", "int8"]).default("none"),
       seed: count.default(0),
+      /** The ranks that the model is opened on, by Ray; null: this process. What follows runs on all of them. */
+      scale: scaleSchema.nullable().default(null),
     }),
     output: z.object({
       model: z.string(),
@@ -322,6 +326,7 @@ export const ops = {
       truncated: z.array(count).optional(),
     }),
   },
+  ...rayOps,
   ...engineOps,
   ...benchOps,
 } as const;

@@ -5,7 +5,7 @@ const model = "--model smollm2-135m";
 /** Lines that work as they stand, by the command that they begin with; `--help` shows them, a test parses them. */
 const commandExamples: Readonly<Record<string, readonly string[]>> = {
   setup: ["setup --demo", "setup --json"],
-  doctor: ["doctor"],
+  doctor: ["doctor", "doctor --ray"],
   quickstart: ["quickstart", "quickstart --out runs/first --seed 1"],
   schema: ["schema", "schema sweep"],
   params: ["params smollm2-135m --method milora --set rank=8", "params meta-llama/Llama-2-7b-hf --method lora --json"],

@@ -7,9 +7,9 @@ const registerEnvironment = (program: Command): void => {
   withJson(program.command("setup").description("make the Python environment that milora uses"))
     .option("--demo", "with the embedded demo model")
     .action(run(async () => (await import("./commands/setup.js")).setup));
-  withJson(program.command("doctor").description("check Node, Python, packages, device and disk")).action(
-    run(async () => (await import("./commands/doctor.js")).doctor),
-  );
+  withJson(program.command("doctor").description("check Node, Python, packages, device and disk"))
+    .option("--ray [address]", "and the Ray that ranks would run on: auto, or its head's host:port")
+    .action(run(async () => (await import("./commands/doctor.js")).doctor));
   withJson(
     program.command("quickstart").description("fine-tune a small real model on a built-in task, before and after"),
   )

@@ -101,10 +101,10 @@ export class Milora {
 
   #runSpec(spec: SessionRunInput): RunSpec {
     const { method, data, train } = parseWith(sessionRunSchema, withMethodPreset(spec), { what: "The spec" });
-    const { model, device, dtype, attention, quantization } = this.#options;
+    const { model, device, dtype, attention, quantization, scale } = this.#options;
     return parseWith(
       runSchema,
-      { model, method, data, train: { ...train, device, dtype, attention, quantization } },
+      { model, method, data, train: { ...train, device, dtype, attention, quantization }, scale },
       { what: "The spec" },
     );
   }

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { dataSchema, type FileDataInput } from "../spec/data.js";
 import { methodSchema } from "../spec/method.js";
+import { scaleSchema } from "../spec/scale.js";
 import { quantizationSchema, trainSchema } from "../spec/train.js";
 
 /** What `openMilora` takes. */
@@ -17,6 +18,7 @@ export const openOptionsSchema = z.strictObject({
     .meta({ description: "transformers' attention; auto: eager on a CPU, else sdpa." }),
   quantization: quantizationSchema,
   seed: z.int().min(0).default(0).meta({ description: "Of new adapters' weights and all else that is drawn." }),
+  scale: scaleSchema.optional(),
 });
 
 /** The settings of a session, with their defaults. */

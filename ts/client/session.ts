@@ -70,8 +70,8 @@ export const createModelSession = (options: OpenOptions, callersHooks: SessionHo
   });
   const described = once(async () => (await backend()).call("describeModel", { model: options.model }));
   const opened = once(async () => {
-    const { model, device, dtype, attention, quantization, seed } = options;
-    return (await backend()).call("openModel", { model, device, dtype, attention, quantization, seed });
+    const { model, device, dtype, attention, quantization, seed, scale = null } = options;
+    return (await backend()).call("openModel", { model, device, dtype, attention, quantization, seed, scale });
   });
   const versions = once(async () => {
     const { python, torch, transformers, peft } = await (await backend()).call("hello", {});
@@ -84,6 +84,10 @@ export const createModelSession = (options: OpenOptions, callersHooks: SessionHo
     graph: async (method) => resolveGraph(await described(), method.moduleNames),
     versions,
     hub: (signal) => createHub(backend, { signal, onFetch: hooks.onFetch }),
-    close: async () => running?.close(),
+    close: async () => {
+      // Ray and its processes end in order, which takes longer than Python has to end by itself.
+      if (options.scale !== undefined) await running?.call("closeModel", {}).catch(() => undefined);
+      await running?.close();
+    },
   };
 };

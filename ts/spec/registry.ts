@@ -12,6 +12,7 @@ import { sspAdapterConfig } from "./adapters/ssp.js";
 import { dataSchema } from "./data.js";
 import { methodSchema } from "./method.js";
 import { runSchema } from "./run.js";
+import { scaleSchema } from "./scale.js";
 import { sweepSchema } from "./sweep.js";
 import { trainSchema } from "./train.js";
 
@@ -22,6 +23,7 @@ export const specSchemas = {
   method: methodSchema,
   data: dataSchema,
   train: trainSchema,
+  scale: scaleSchema,
   "milora-adapter-config": miloraAdapterConfig,
   "lora-adapter-config": loraAdapterConfig,
   "adalora-adapter-config": adaloraAdapterConfig,

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { dataSchema } from "./data.js";
 import { methodSchema } from "./method.js";
+import { scaleSchema } from "./scale.js";
 import { trainSchema } from "./train.js";
 
 /** The spec of a training run: what a person writes. */
@@ -9,6 +10,7 @@ export const runSchema = z.strictObject({
   method: methodSchema,
   data: dataSchema,
   train: trainSchema.prefault({}),
+  scale: scaleSchema.optional().meta({ description: "More than one rank, by Ray; without it one process." }),
 });
 
 /** The spec of a training run, all defaults filled. */

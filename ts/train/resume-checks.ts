@@ -38,6 +38,7 @@ const changeable: readonly string[] = [
   "train.device",
   "train.dtype",
   "train.attention",
+  "scale.ranks",
 ];
 
 /** A field that differs, such as `train.maxSteps`, and how: `train.maxSteps: 100 → 200`. */
@@ -56,6 +57,9 @@ const changesOf = (before: unknown, now: unknown, field = ""): readonly Change[]
     changesOf(Reflect.get(before, key), Reflect.get(now, key), field === "" ? key : `${field}.${key}`),
   );
 };
+
+/** What of a spec's `scale` belongs to the run; where the ranks are and what each has does not. */
+const scaleOfRun = ({ scale }: Pick<RunSpec, "scale">): { readonly ranks: number } => ({ ranks: scale?.ranks ?? 1 });
 
 const checkNames = (allow: readonly string[]): void => {
   for (const name of allow) {
@@ -98,8 +102,9 @@ export const allowedChanges = (
       { file: root, hint: `To train longer, start a new run from its adapter: train.warmStart = ${root}.` },
     );
   const { device, dtype } = manifest;
-  const now = { ...spec, session: { device: session.device, dtype: session.dtype } };
-  const changes = changesOf({ ...manifest.spec, session: { device, dtype } }, now);
+  const now = { ...spec, scale: scaleOfRun(spec), session: { device: session.device, dtype: session.dtype } };
+  const before = { ...manifest.spec, scale: scaleOfRun(manifest.spec), session: { device, dtype } };
+  const changes = changesOf(before, now);
   const refused = changes.filter(({ field }) => !allow.includes(field)).map(({ text }) => text);
   if (refused.length > 0)
     throw new MiloraError(

@@ -29,7 +29,9 @@ class Call:
 
     __slots__ = ("_emit", "_flag", "_next_event", "_stage")
 
-    def __init__(self, emit: Callable[[dict[str, Any]], None] = _ignore, flag: mmap.mmap | bytes = b"\0") -> None:
+    def __init__(
+        self, emit: Callable[[dict[str, Any]], None] = _ignore, flag: mmap.mmap | bytes | bytearray = b"\0"
+    ) -> None:
         self._emit = emit
         self._flag = flag
         self._stage: str | None = None
@@ -56,6 +58,10 @@ class Call:
         self._stage = stage
         self._next_event = now + MIN_SECONDS_BETWEEN_EVENTS
         self._emit({"type": "progress", "stage": stage, "done": done, "total": total})
+
+    def emit(self, event: dict[str, Any]) -> None:
+        """Passes on an event of another process that works for this call."""
+        self._emit(event)
 
     def log(self, level: LogLevel, text: str) -> None:
         """Sends a line to the caller's log."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from milora.errors import MiloraError
 from milora.server import wire
+from milora.server.ranks.errors import RankError
 
 MAX_CAUSES = 8
 MAX_TRACEBACK_CHARACTERS = 20_000
@@ -34,7 +35,7 @@ def of_value(value: object) -> str:
 
 def of_error(error: BaseException) -> str:
     """The envelope of an exception with its causes; never raises."""
-    text, _ = wire.dumps({"e": [_describe(link) for link in _chain(error)]})
+    text, _ = wire.dumps({"e": [each for link in _chain(error) for each in _links(link)]})
     return text
 
 
@@ -45,6 +46,11 @@ def _chain(error: BaseException) -> list[BaseException]:
         links.append(current)
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return links
+
+
+def _links(error: BaseException) -> list[dict[str, Any]]:
+    """An exception; one of another process as that one described it, with the causes that it had there."""
+    return error.links if isinstance(error, RankError) else [_describe(error)]
 
 
 def _describe(error: BaseException) -> dict[str, Any]:

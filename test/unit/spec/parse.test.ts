@@ -27,6 +27,14 @@ describe("parseWith", () => {
     });
   });
 
+  it("takes no way to spread a base model that is not there", () => {
+    const withStrategy = (strategy: string) => ({ ...base, scale: { ranks: 2, strategy } });
+    expect(problemsOf(withStrategy("replicate"))).toEqual([]);
+    expect(problemsOf(withStrategy("shard"))).toEqual([
+      'scale.strategy: replicate is the only one yet: every rank holds the whole base model (found "shard").',
+    ]);
+  });
+
   it("lists all five of five errors with their paths", () => {
     const problems = problemsOf({
       model: "",

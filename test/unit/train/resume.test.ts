@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { TrainEvent } from "../../../ts/runs/events.js";
 import type { RunSpec } from "../../../ts/spec/run.js";
+import { scaleSchema } from "../../../ts/spec/scale.js";
 import { savedNumbers } from "../../support/fake-books.js";
 import { createFakeTraining } from "../../support/fake-training.js";
 import { recordOf, specWith, startFineTuning as start } from "../../support/fine-tuning.js";
@@ -48,6 +49,25 @@ describe("a resumed run", () => {
       );
       expect(savedNumbers(join(out, "adapter"))).toBe(savedNumbers(join(straight, "adapter")));
     }
+  });
+
+  it("goes on at another number of ranks where that is allowed, and on other machines anyway", async () => {
+    const spec = await specWith({ maxSteps: 6, checkpointEvery: 2 });
+    const out = await stoppedAt(4, { ...spec, scale: scaleSchema.parse({ ranks: 2 }) });
+    const again = (scale: object, allow: readonly string[]) =>
+      start({
+        backend: createFakeTraining(),
+        spec: { ...spec, scale: scaleSchema.parse(scale) },
+        out,
+        resume: true,
+        allow,
+      }).result;
+    await expect(again({ ranks: 3 }, [])).rejects.toMatchObject({
+      code: "run/not-resumable",
+      problems: ["scale.ranks: 2 → 3"],
+    });
+    const elsewhere = { ranks: 3, address: "head:6379", waitMinutes: 5, cpusPerRank: 4 };
+    await expect(again(elsewhere, ["scale.ranks"])).resolves.toMatchObject({ steps: 6 });
   });
 
   it("lists what changed in the spec, and goes on where it is allowed by name", async () => {

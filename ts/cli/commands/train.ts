@@ -41,9 +41,9 @@ export const train = async (context: CommandContext, raw: object, file: string):
   const { out, resume, allow } = options;
   if (resume && out === undefined)
     throw new MiloraError("input/invalid-spec", "--resume needs --out: the folder of the run to go on with.");
-  const { model, method, data, train: settings } = await loadRunSpec(file, options.set);
+  const { model, method, data, train: settings, scale } = await loadRunSpec(file, options.set);
   const { device, dtype, attention, quantization } = settings;
-  await using milora = await openSession({ model, device, dtype, attention, quantization });
+  await using milora = await openSession({ model, device, dtype, attention, quantization, scale });
   const spec = { method, data, train: settings };
   if (options.dryRun) {
     const estimate = await milora.estimate(spec);

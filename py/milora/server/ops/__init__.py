@@ -12,10 +12,12 @@ from milora.server.ops import (
     hello,
     hub,
     model,
+    ray,
     tensorboard,
     training,
 )
 from milora.server.ops.memory import Operation, reports_memory
+from milora.server.ranks.group import on_ranks
 from milora.tuners import register
 
 register()
@@ -54,6 +56,7 @@ _operations: dict[str, Operation] = {
     "trainCurves": bench.train_curves,
     "benchDecode": bench.bench_decode,
     "benchTenants": bench.bench_tenants,
+    "inspectRay": ray.inspect_ray,
     "engineOpen": engine.engine_open,
     "engineLoad": engine.engine_load,
     "engineUnload": engine.engine_unload,
@@ -63,4 +66,6 @@ _operations: dict[str, Operation] = {
     "engineClose": engine.engine_close,
 }
 
-OPS: dict[str, Operation] = {name: reports_memory(operation) for name, operation in _operations.items()}
+OPS: dict[str, Operation] = {
+    name: on_ranks(name, reports_memory(operation)) for name, operation in _operations.items()
+}

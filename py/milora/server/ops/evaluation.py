@@ -31,6 +31,7 @@ def data_loss(payload: dict[str, Any], call: Call) -> dict[str, Any]:
             micro_batch=payload["microBatch"],
             pad_id=opened.encoder.pad_id,
             on_step=session.reporter(call, "evaluating"),
+            ranks=session.ranks(),
         )
     routing = None
     if loss.routing is not None and payload["adapter"] is not None:

@@ -18,6 +18,7 @@ from milora.models import OpenedModel
 from milora.server.call import Call
 from milora.server.ops.engine_texts import EngineTexts
 from milora.training import TrainingSession
+from milora.training.ranks import ALONE, Ranks
 
 
 @dataclass
@@ -63,6 +64,7 @@ class OpenSession:
 
 
 _session: OpenSession | None = None
+_ranks: Ranks = ALONE
 
 
 def current() -> OpenSession:
@@ -74,6 +76,17 @@ def current() -> OpenSession:
     if _session is None:
         raise MiloraError("input/invalid-spec", "No model is open; call openModel first.")
     return _session
+
+
+def join(ranks: Ranks) -> None:
+    """Makes this process one of several ranks."""
+    global _ranks
+    _ranks = ranks
+
+
+def ranks() -> Ranks:
+    """Those that share what is trained and evaluated here."""
+    return _ranks
 
 
 def begin(opened: OpenedModel) -> OpenSession:

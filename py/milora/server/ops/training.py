@@ -39,7 +39,7 @@ def start_training(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     )
     adapter = payload["adapter"]
     with opened.host.use(adapter) as active:
-        training = TrainingSession(active.model, adapter, settings, opened.encoder.pad_id)
+        training = TrainingSession(active.model, adapter, settings, opened.encoder.pad_id, session.ranks())
         recompute_layers(opened.opened.model, payload["gradientCheckpointing"])
     opened.training = training
     opened.host.hold(adapter)

@@ -1,0 +1,206 @@
+"""Ray itself: found or started, with room for the ranks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray.util import get_node_ip_address, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from milora.errors import MiloraError
+from milora.server.ranks.rank import PACKAGE, Rank
+
+# Only texts pass through it: rows, weights and checkpoints go by files.
+_OBJECT_STORE_BYTES = 100 * 2**20
+_CONNECT_SECONDS = 3.0
+_MISSES = 2
+_SECONDS_TO_LEAVE = 1.0
+_SECONDS_TO_PLACE = 5.0
+# Ray gives a node that it starts 30 seconds, which a busy machine may need more than once.
+_TRIES_TO_START = 3
+# A Ray that is started here tells nobody of its use, gathers no metrics, and starts no process before it is needed.
+_LEAN = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_prestart_worker_first_driver": "0",
+}
+# What ranks take over from the driver's environment.
+_FORWARDED = ("HF_", "NCCL_", "GLOO_")
+
+
+@dataclass
+class Cluster:
+    """A Ray that this process is connected to.
+
+    ``address`` is its head's, ``own_host`` what ranks reach this process at, ``environment`` what they get of this
+    one's variables; ``local`` is a Ray that was started here, for this session alone.
+    """
+
+    address: str
+    own_host: str
+    environment: dict[str, str]
+    local: bool
+    _missed: int = field(default=0, init=False)
+
+    def answers(self) -> bool:
+        """False once a connection to the head was refused, or nobody answered twice in a row."""
+        try:
+            _connect(self.address)
+        except ConnectionRefusedError:
+            self._missed = _MISSES
+        except OSError:
+            self._missed += 1
+        else:
+            self._missed = 0
+        return self._missed < _MISSES
+
+    def leave(self) -> None:
+        """Ends the connection, and a Ray that was started here with all its processes."""
+        started = _processes_of_ray() if self.local else []
+        ray.shutdown()
+        # On a busy machine Ray ends its node before that has ended its agents.
+        _, left = psutil.wait_procs(started, timeout=_SECONDS_TO_LEAVE)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def start_ray(address: str | None) -> Cluster:
+    """Joins the Ray at an address (``auto``: the one of this machine), or starts one on this machine.
+
+    Raises:
+        MiloraError: ``scale/unreachable``; ``input/invalid-spec`` for the address of a Ray client's server.
+    """
+    if address is not None and address.startswith("ray://"):
+        message = f"scale.address is {address}: the ranks must reach this process, which a Ray client hides."
+        hint = "Run milora on a node of the cluster, and set scale.address to auto or to the head's host:port."
+        raise MiloraError("input/invalid-spec", message, path="scale.address", found=address, hint=hint)
+    if address is not None and address != "auto":
+        try:
+            _connect(address)
+        except OSError as error:
+            raise _unreachable(address, str(error)) from error
+    for name, value in _LEAN.items():
+        os.environ.setdefault(name, value)
+    try:
+        _init(address)
+    except Exception as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise _unreachable(address or "this machine", text) from error
+    own_host = "127.0.0.1" if address is None else get_node_ip_address()
+    local = address is None
+    return Cluster(ray.get_runtime_context().gcs_address, own_host, _environment(local), local)
+
+
+def _init(address: str | None) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address is not None:
+        ray.init(address=address, **quiet)
+        return
+    for left in reversed(range(_TRIES_TO_START)):
+        try:
+            ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **quiet)
+            return
+        except Exception:
+            ray.shutdown()
+            if left == 0:
+                raise
+
+
+def _environment(local: bool) -> dict[str, str]:
+    """Variables of the ranks; between processes of one machine the loopback is surely there."""
+    given = {name: value for name, value in os.environ.items() if name.startswith(_FORWARDED)}
+    if local:
+        given.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+    path = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
+    return {**given, "PYTHONPATH": os.pathsep.join(each for each in path if each)}
+
+
+def _processes_of_ray() -> list[psutil.Process]:
+    """Those that this process has started, and they in turn."""
+    folder = str(Path(ray.__file__).parent)
+    found: list[psutil.Process] = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            command = " ".join(process.cmdline())
+            if command.startswith("ray::") or folder in command:
+                found.append(process)
+    return found
+
+
+def place_ranks(scale: dict[str, Any], cluster: Cluster) -> list[Any]:
+    """Starts an actor a rank, as close together as there is room.
+
+    Raises:
+        MiloraError: ``scale/no-room``, once ``waitMinutes`` are over.
+    """
+    ranks, cpus, gpus = scale["ranks"], scale["cpusPerRank"], _gpus(scale["gpusPerRank"])
+    need = {"CPU": cpus, **({"GPU": gpus} if gpus > 0 else {})}
+    wait = scale["waitMinutes"] * 60
+    if wait == 0 and any(ray.cluster_resources().get(name, 0) < ranks * each for name, each in need.items()):
+        raise _no_room(ranks, need)
+    placed = placement_group([need] * ranks, strategy="PACK")
+    if not placed.wait(timeout_seconds=max(_SECONDS_TO_PLACE, wait)):
+        error = _no_room(ranks, need)
+        remove_placement_group(placed)
+        raise error
+    return [
+        ray.remote(Rank)
+        .options(
+            num_cpus=cpus,
+            num_gpus=gpus,
+            max_restarts=0,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(placed, placement_group_bundle_index=index),
+            runtime_env={"env_vars": cluster.environment},
+        )
+        .remote(index, ranks)
+        for index in range(ranks)
+    ]
+
+
+def _gpus(asked: float | None) -> float:
+    if asked is not None:
+        return asked
+    return 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
+
+
+def _no_room(ranks: int, need: dict[str, float]) -> MiloraError:
+    total, free = ray.cluster_resources(), ray.available_resources()
+    wanted = " and ".join(f"{ranks * each:g} {name}s" for name, each in need.items())
+    has = " and ".join(f"{total.get(name, 0):g} {name}s ({free.get(name, 0):g} free)" for name in need)
+    return MiloraError(
+        "scale/no-room",
+        f"{ranks} ranks need {wanted}; Ray has {has} on {len(ray.nodes())} node(s).",
+        path="scale.ranks",
+        found=wanted,
+        allowed=has,
+        hint="Ask for fewer ranks, less for each (scale.cpusPerRank, scale.gpusPerRank), or wait for room with "
+        "scale.waitMinutes.",
+    )
+
+
+def _unreachable(address: str, reason: str) -> MiloraError:
+    return MiloraError(
+        "scale/unreachable",
+        f"There is no Ray at {address}: {reason}.",
+        path="scale.address",
+        found=address,
+        hint="Start one with ray start --head, or leave scale.address out. A Ray that asks for a token needs "
+        "RAY_AUTH_MODE=token here too, and the token of ray get-auth-token.",
+    )
+
+
+def _connect(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise OSError(f"{address} is not host:port")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()

@@ -1,0 +1,241 @@
+"""Operations on ranks that are actors of a real Ray: the numbers of one process, deaths, and requests it cannot serve.
+
+One Ray is started for the file, as people do: by ``ray start``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import LlamaForCausalLM
+
+from milora.errors import MiloraError
+from milora.server.call import Call
+from milora.server.ops import OPS
+from milora.server.ranks import group
+from milora.server.ranks.routes import ROUTES, put_together, shares
+from milora.spec.ops import validate_input
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the Python package ray is missing")
+
+ROWS = [{"prompt": "what " + "so " * (index % 5), "answer": " yes" * (1 + index % 4)} for index in range(10)]
+STEPS = [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9, 2], [5, 1, 0, 7, 3]]
+
+
+def run(name: str, /, **payload: Any) -> dict[str, Any]:
+    return OPS[name](validate_input(name, payload), Call())
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _start_head(folder: str, port: int) -> subprocess.Popen[str] | None:
+    """A Ray of four CPUs; None where it did not come up in its time."""
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=4"]
+    options = ["--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={folder}"]
+    less = ["--object-store-memory=100000000", "--include-dashboard=false", "--disable-usage-stats"]
+    lean = {"RAY_enable_metrics_collection": "0", "RAY_prestart_worker_first_driver": "0"}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    started: dict[str, Any] = {"start_new_session": True, "env": {**os.environ, **lean}}
+    process = subprocess.Popen([*command, *options, *less], **pipes, **started)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "Ray runtime started" in line:
+            return process
+    process.wait()
+    return None
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """That of a Ray; a machine that is busy may need more than one try."""
+    patch = pytest.MonkeyPatch()
+    # A token of this machine's user would be asked for.
+    patch.setenv("RAY_AUTH_MODE", "disabled")
+    # Short: Ray's sockets are in it.
+    folder = tempfile.mkdtemp(prefix="ray-")
+    head, port = None, 0
+    for _ in range(3):
+        port = _free_port()
+        if (head := _start_head(folder, port)) is not None:
+            break
+    if head is None:
+        pytest.skip("Ray's own head did not come up on this machine in three tries of 30 seconds")
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        group.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(head.pid, signal.SIGTERM)
+        head.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+        patch.undo()
+
+
+@pytest.fixture
+def begin(checkpoint: Path, milora_plan: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Opens the model and begins a training, on ranks or in this process."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("\n".join(map(json.dumps, ROWS)))
+    config = milora_plan(LlamaForCausalLM.from_pretrained(checkpoint))
+
+    def make(scale: dict[str, Any] | None = None) -> None:
+        run("openModel", model=str(checkpoint), device="cpu", dtype="float32", scale=scale)
+        OPS["loadRows"](validate_input("loadRows", {"name": "train", "file": str(rows)}), Call())
+        run("attachAdapter", adapter="tuned", config=config)
+        run("startTraining", adapter="tuned", balance=0.1)
+
+    yield make
+    run("closeModel")
+
+
+def train(steps: list[list[int]]) -> None:
+    for rows in steps:
+        run("weightsStep", data="train", rows=rows, learningRate=1e-3)
+        run("activationStep", data="train", rows=rows, learningRate=1e-4)
+
+
+def rank_processes() -> list[int]:
+    import ray
+
+    actors: Any = group._group
+    return [one["pid"] for one in ray.get([actor.about.remote() for actor in actors._actors])]
+
+
+def living(processes: list[int]) -> list[int]:
+    def lives(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    return list(filter(lives, processes))
+
+
+def test_every_operation_has_a_route() -> None:
+    assert set(ROUTES) == set(OPS)
+
+
+def test_dealt_requests_come_back_in_their_order() -> None:
+    payload = {"requests": [{"prompt": str(index)} for index in range(7)]}
+    parts = shares("generate", payload, 3)
+    answers = [{"outputs": [one["prompt"] for one in part["requests"]]} for part in parts]
+    assert put_together("generate", answers, 7) == {"outputs": list("0123456")}
+    assert shares("generate", {"requests": [{"decision": "kept"}, {}]}, 2) == [
+        {"requests": [{"decision": "kept"}, {}]}
+    ]
+
+
+def results(state: Path) -> dict[str, Any]:
+    train(STEPS)
+    run("saveTraining", folder=str(state))
+    asked = [{"adapter": name, "prompt": prompt} for name, prompt in [("tuned", "hi"), (None, "you"), ("tuned", "so")]]
+    rows = [{"prompt": "so", "choices": [" yes", " no"]}, {"prompt": "hi", "choices": [" a"]}]
+    return {
+        "figures": run("trainingFigures"),
+        "data": run("dataLoss", data="train", rows=list(range(10)), adapter="tuned"),
+        "texts": run("generate", requests=asked, maxNewTokens=4),
+        "scores": run("scoreChoices", rows=rows, adapter="tuned"),
+    }
+
+
+def close(found: Any, expected: Any) -> bool:
+    if isinstance(expected, dict):
+        return set(found) == set(expected) and all(close(found[key], value) for key, value in expected.items())
+    if isinstance(expected, list):
+        return len(found) == len(expected) and all(map(close, found, expected))
+    return found == pytest.approx(expected, rel=0, abs=2e-5) if isinstance(expected, float) else found == expected
+
+
+def kill_later(process: int, killed: list[float]) -> None:
+    def kill() -> None:
+        os.kill(process, signal.SIGKILL)
+        killed.append(time.monotonic())
+
+    threading.Timer(0.5, kill).start()
+
+
+@needs_ray
+def test_two_ranks_give_what_one_process_gives_until_one_is_killed(
+    begin: Callable[..., None], address: str, tmp_path: Path
+) -> None:
+    begin()
+    expected = results(tmp_path / "alone")
+    begin({"ranks": 2, "address": address})
+    found = results(tmp_path / "ranks")
+    for part, value in expected.items():
+        assert close(found[part], value), part
+    processes = rank_processes()
+    killed: list[float] = []
+    kill_later(processes[1], killed)
+    with pytest.raises(MiloraError) as caught:
+        while True:
+            train(STEPS)
+    assert time.monotonic() - killed[0] < 5
+    assert caught.value.code == "scale/lost"
+    assert "Rank 1 of 2 on node" in str(caught.value)
+    end = time.monotonic() + 5
+    while living(processes) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert living(processes) == []
+    # It stays an error, until the model is opened anew; what two ranks saved goes on in one process.
+    with pytest.raises(MiloraError, match="Rank 1 of 2"):
+        run("trainingFigures")
+    begin()
+    run("loadTraining", folder=str(tmp_path / "ranks"))
+    train(STEPS[:1])
+
+
+@needs_ray
+def test_what_ray_cannot_give_is_said(checkpoint: Path, address: str, tmp_path: Path) -> None:
+    def opening(scale: dict[str, Any], model: Path = checkpoint) -> MiloraError:
+        with pytest.raises(MiloraError) as caught:
+            run("openModel", model=str(model), device="cpu", scale=scale)
+        return caught.value
+
+    error = opening({"ranks": 64, "address": address})
+    assert error.code == "scale/no-room"
+    assert "64 ranks need 64 CPUs; Ray has 4 CPUs (4 free) on 1 node(s)" in str(error)
+    error = opening({"ranks": 2, "address": f"127.0.0.1:{_free_port()}"})
+    assert (error.code, error.details["path"]) == ("scale/unreachable", "scale.address")
+    assert opening({"ranks": 2, "address": "ray://there:10001"}).code == "input/invalid-spec"
+    error = opening({"ranks": 1, "address": address}, tmp_path / "not-there")
+    assert "rank 0 of 1 on node" in str(error)
+    run("closeModel")
+
+
+@needs_ray
+def test_nodes_with_other_versions_are_named(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("milora.server.ranks.ray_group.versions", lambda: {"torch": "1.0"})
+    found = run("inspectRay", address=address)
+    assert found["address"].endswith(address.removeprefix("127.0.0.1"))
+    assert found["cpus"] == {"total": 4, "free": 4}
+    assert ["the driver 1.0" in problem for node in found["nodes"] for problem in node["problems"]] == [True]
+
+
+def test_without_ray_the_package_is_named(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "milora.server.ranks.ray_group", raising=False)
+    monkeypatch.delitem(sys.modules, "milora.server.ranks.ray_cluster", raising=False)
+    with pytest.raises(MiloraError) as caught:
+        run("openModel", model=str(checkpoint), device="cpu", scale={"ranks": 2})
+    assert caught.value.code == "environment/missing-package"
