@@ -27,7 +27,7 @@ const engine = await milora.engine({ maxRows: 16 });
 for (const [name, folder] of tenants) await engine.load(name, folder);
 
 // Asked for at once, written together; a request without a tenant is the base model's.
-const prompt = "Request: Turn off the light, please.\nCall:";
+const prompt = "Request: Turn off the light, please.\nCalls:";
 const texts = await Promise.all(
   [...tenants.keys(), undefined].map((tenant) => engine.stream({ tenant, prompt, maxNewTokens: 24 }).result),
 );

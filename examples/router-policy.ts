@@ -34,7 +34,7 @@ for (const [name, method] of Object.entries(methods)) {
   await milora.load(name, (await run.result).adapter);
 }
 
-const prompt = "Request: Make the hall warmer.\nCall:";
+const prompt = "Request: Make the hall warmer.\nCalls:";
 const requests: readonly GenerateRequest[] = [
   ...Object.keys(methods).map((tenant) => ({ tenant, prompt })),
   { tenant: "learned", prompt, topK: 1, keepDecisionAs: "one expert" },

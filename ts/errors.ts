@@ -68,6 +68,24 @@ export interface ErrorDetails {
 }
 
 const marker = Symbol.for("milora.error");
+const inspectMarker = Symbol.for("nodejs.util.inspect.custom");
+
+/** The details that there are, each on a line; a text of several lines, such as a traceback, stands as it is. */
+const detailLines = (error: MiloraError): readonly string[] =>
+  Object.entries(error).flatMap(([name, value]: [string, unknown]) => {
+    const values: readonly unknown[] = Array.isArray(value) ? value : [value];
+    const texts = values.flatMap((each) => (typeof each === "string" || typeof each === "number" ? [`${each}`] : []));
+    const text = texts.join("\n").trimEnd();
+    if (name === "name" || text === "" || error.message.includes(text)) return [];
+    return [text.includes("\n") ? `  ${name}:\n${text.replaceAll(/^/gmu, "    ")}` : `  ${name}: ${text}`];
+  });
+
+/** What `console.log` and a notebook's cell show. */
+function inspectError(this: MiloraError, _depth: number, options: object, inspect: (...values: unknown[]) => string) {
+  const stack = (this.stack ?? String(this)).replace(/^Error\b/u, this.name);
+  const cause = this.cause === undefined ? [] : [`  cause: ${inspect(this.cause, options)}`];
+  return [stack, ...detailLines(this), ...cause].join("\n");
+}
 
 /** The one base class of milora's errors: a code from {@link errorCodes}, a message, and where it happened. */
 export class MiloraError extends Error {
@@ -104,6 +122,7 @@ export class MiloraError extends Error {
     this.hint = details.hint;
     this.problems = details.problems ?? [];
     Object.defineProperty(this, marker, { value: true, enumerable: false });
+    Object.defineProperty(this, inspectMarker, { value: inspectError, enumerable: false });
   }
 
   /** True for a milora error of any copy of the package (two versions in one process, two module formats). */

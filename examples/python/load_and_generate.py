@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import milora
 
 base, adapter, *prompts = sys.argv[1:]
-prompts = prompts or ["Request: Turn off the kitchen light.\nCall:", "Request: It is cold in the hall.\nCall:"]
+prompts = prompts or ["Request: Turn off the kitchen light.\nCalls:", "Request: It is cold in the hall.\nCalls:"]
 
 # Pads stand at the left, so that every prompt ends where its answer begins; the routers never read them.
 tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left")

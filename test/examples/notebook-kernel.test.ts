@@ -111,7 +111,7 @@ it("a curve is drawn in one place, which is updated, and in all forms at its end
 it("figures come as SVG, Vega-Lite and text, tables as HTML and text", (context) => {
   const shown = cell(context, "display");
   expect(mimesOf(shown)).toEqual([[svg, vegaLite, plain], [svg], [html, plain]]);
-  expect(shown.outputs[2]?.data[html ?? ""]).toContain("<td>a &lt;b&gt;</td>");
+  expect(shown.outputs[2]?.data[html ?? ""]).toContain(">a &lt;b&gt;</td>");
 });
 
 it("what Python prints and warns of is in the cell", (context) => {

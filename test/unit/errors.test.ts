@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../ts/bridge/environment/index.js";
-import { errorCodes, exitCodeOf, MiloraError } from "../../ts/errors.js";
+import { errorCodes, exitCodeOf, MiloraError, PythonError } from "../../ts/errors.js";
 
 describe("MiloraError", () => {
   it("has the same codes on both sides, in the same order", () => {
@@ -43,6 +44,19 @@ describe("MiloraError", () => {
     });
     expect(found).toHaveLength(errorCodes.length);
     expect(found).toEqual(expect.arrayContaining(expected));
+  });
+
+  it("is shown with the details that there are, Python's traceback as it stands, and its cause", () => {
+    const traceback = "Traceback (most recent call last):\n  File x\nValueError: no\n";
+    const python = new PythonError("python/exception", "ValueError: no", { pythonType: "ValueError", pythonModule: "builtins", traceback }); // prettier-ignore
+    const text = inspect(new MiloraError("data/bad-row", "Bad row.", { line: 3, hint: "Mend it.", cause: python }));
+    expect(text).toMatch(/^MiloraError: Bad row\.\n    at /);
+    expect(text).toContain(
+      "\n  code: data/bad-row\n  docs: docs/errors.md#data-bad-row\n  line: 3\n  hint: Mend it.\n",
+    );
+    expect(text).toMatch(/\n  cause: PythonError: ValueError: no\n/);
+    expect(text).toMatch(/\n +traceback:\n +Traceback \(most recent call last\):\n +File x\n +ValueError: no$/);
+    expect(text).not.toContain("undefined");
   });
 
   it("ends a program with 1 for anything else", () => {

@@ -14,16 +14,20 @@ const columnsOf = (table: Table): readonly string[] => [...new Set(table.flatMap
 const cellText = (value: Cell): string =>
   value === null || value === undefined ? "-" : typeof value === "number" ? shortNumber(value) : String(value);
 
+const oneLine = (text: string): string => text.replaceAll(/\s*\n\s*/gu, " ⏎ ");
+
 const isNumeric = (table: Table, column: string): boolean =>
   table.some((row) => typeof row[column] === "number") &&
   table.every((row) => ["number", "undefined"].includes(typeof (row[column] ?? undefined)));
 
-/** A table as HTML; numbers stand at the right. */
+/** A table as HTML; numbers stand at the right, text at the left with its lines as they are. */
 export const tableHtml = (table: Table): string => {
   const columns = columnsOf(table);
-  const styles = columns.map((column) => (isNumeric(table, column) ? ' style="text-align:right"' : ""));
+  const styles = columns.map((column) =>
+    isNumeric(table, column) ? "text-align:right" : "text-align:left;white-space:pre-wrap",
+  );
   const line = (tag: "td" | "th", texts: readonly string[]): string =>
-    `<tr>${texts.map((text, index) => `<${tag}${styles[index]}>${escapeMarkup(text)}</${tag}>`).join("")}</tr>`;
+    `<tr>${texts.map((text, index) => `<${tag} style="${styles[index]}">${escapeMarkup(text)}</${tag}>`).join("")}</tr>`;
   const body = table.map((row) =>
     line(
       "td",
@@ -33,10 +37,10 @@ export const tableHtml = (table: Table): string => {
   return `<table><thead>${line("th", columns)}</thead><tbody>${body.join("")}</tbody></table>`;
 };
 
-/** A table as lines of text. */
+/** A table as lines of text, one a row: line breaks in a cell are told by a sign. */
 export const tableText = (table: Table): string => {
   const columns = columnsOf(table);
-  const lines = [columns, ...table.map((row) => columns.map((column) => cellText(row[column])))];
+  const lines = [columns, ...table.map((row) => columns.map((column) => oneLine(cellText(row[column]))))];
   const widths = columns.map((_, index) => Math.max(...lines.map((line) => line[index]?.length ?? 0)));
   const padded = (text: string, index: number): string => {
     const width = widths[index] ?? 0;

@@ -82,7 +82,7 @@ test("a table is HTML and text in a notebook, and lines in a terminal", () => {
   display(table);
   display(table, { as: "text" });
   expect(shown.map(({ forms }) => Object.keys(forms))).toEqual([["text/html", "text/plain"], ["text/plain"]]);
-  expect(shown[0]?.forms["text/html"]).toContain("<td>a &lt;b&gt;</td>");
+  expect(shown[0]?.forms["text/html"]).toContain(">a &lt;b&gt;</td>");
   expect(shown[0]?.forms["text/plain"]).toBe(lines);
   vi.unstubAllGlobals();
   const written = terminal();
