@@ -80,10 +80,9 @@ const trial = async (): Promise<void> => {
   ]);
   tell(`node_modules: ${megabytes("project", "node_modules").toFixed(1)} MB of files, without Python.\n`);
   await show("Set up", ["npx milora setup", "npx milora doctor"]);
-  await show("Quickstart", ["npx milora quickstart --out runs/quickstart"], { lines: 24 });
   await show("The README's script, under tsx", ["npx tsx train.ts"]);
   await show("The program with the script's adapter", [
-    'npx milora generate --model smollm2-135m --adapter mine=my-run/adapter --tenant mine --prompt "Question: What follows 7?" --max-new-tokens 4',
+    'npx milora generate --model smollm2-135m --adapter mine=my-run/adapter --tenant mine --prompt "$(printf "Question: What follows 7?\\nAnswer:")" --max-new-tokens 4',
   ]);
   await show("CommonJS", ["node count.cjs"]);
   const old = "--target es2022 --module commonjs --moduleResolution node";
@@ -114,6 +113,7 @@ const trial = async (): Promise<void> => {
       .join(" ")}`,
     "conda-list/bin/pip check && conda-list/bin/pip list | grep -E '^(torch|transformers|peft) '",
   ]);
+  await show("Quickstart", ["npx milora quickstart --out runs/quickstart"], { lines: 24 });
   const sizes = ["milora", "pip", "npm"].map((name) => `${name} ${megabytes("home", name).toFixed(0)} MB`);
   tell(`In the home afterwards: ${sizes.join(", ")}.`);
 };

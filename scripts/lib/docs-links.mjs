@@ -16,9 +16,7 @@ export const checkLinks = (folder) => {
   const fileOf = (page, path) => {
     const name = path.startsWith("/") ? path.slice(1) : join(dirname(page), path);
     const inside = name === "" || name.endsWith("/") ? `${name}index.html` : name;
-    return [inside, `${inside}.html`, `${inside}/index.html`].find(
-      (each) => existsSync(join(folder, each)) && statSync(join(folder, each)).isFile(),
-    );
+    return existsSync(join(folder, inside)) && statSync(join(folder, inside)).isFile() ? inside : undefined;
   };
   const problems = [];
   let count = 0;

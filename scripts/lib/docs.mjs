@@ -57,7 +57,7 @@ const notebookPage = (text) =>
   JSON.parse(text)
     .cells.map(({ cell_type: kind, source }) => {
       const cell = [source].flat().join("");
-      return kind === "code" ? `\`\`\`ts\n${cell}\n\`\`\`` : cell;
+      return kind === "code" ? `\`\`\`ts\n${cell}\n\`\`\`` : cell.replaceAll(/\]\(([\w-]+\.ipynb)\)/gu, "]($1.md)");
     })
     .join("\n\n");
 
@@ -156,7 +156,8 @@ const steps = [
   () => typescriptReference(),
   () => runTool("tsx/dist/cli.mjs", ["scripts/docs-reference.ts", join(site, "reference")]),
   pythonReference,
-  () => run(process.execPath, [join(docs, "node_modules/vitepress/bin/vitepress.js"), "build", docs], { quiet: true }),
+  // In docs/ itself: from elsewhere VitePress links its vue into the checkout's node_modules, for good if it is killed.
+  () => run(process.execPath, ["node_modules/vitepress/bin/vitepress.js", "build"], { quiet: true, cwd: docs }),
   () => checkLinks(join(docs, ".dist")),
 ];
 

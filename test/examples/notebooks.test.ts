@@ -9,6 +9,7 @@ import { notebookProject } from "../support/notebook-project.js";
 
 const notebooks = join(packageRoot, "examples", "notebooks");
 const python = process.env["MILORA_PYTHON"] ?? "python3";
+const minutes = 60_000;
 const outputSchema = z.object({
   text: z.union([z.string(), z.array(z.string()).transform((lines) => lines.join(""))]).default(""),
   data: z.record(z.string(), z.unknown()).default({}),
@@ -34,30 +35,34 @@ const withTinyModel = (name: string): string => {
   return found;
 }; // prettier-ignore
 
-it("the notebooks run from the first cell to the last, and show what they promise", async (context) => {
-  const jupyter = await ensureJupyter(python);
-  if (typeof jupyter === "string") return context.skip(`no Jupyter: ${jupyter}`);
-  const milora = await notebookProject();
-  try {
-    const fixture = join(packageRoot, "test", "fixtures", "python", "make_example_files.py");
-    await execa(python, [fixture, milora.project]);
-    const names = readdirSync(notebooks);
-    for (const name of names) writeFileSync(join(milora.project, name), withTinyModel(name));
-    const args = ["--to", "notebook", "--execute", "--output-dir", "done", ...names];
-    await execa(jupyter.nbconvert, args, { cwd: milora.project, env: jupyter.variables, timeout: 280_000 });
-    const found = (name: string) => read(join(milora.project, "done", `${name}.ipynb`));
+it(
+  "the notebooks run from the first cell to the last, and show what they promise",
+  async (context) => {
+    const jupyter = await ensureJupyter(python);
+    if (typeof jupyter === "string") return context.skip(`no Jupyter: ${jupyter}`);
+    const milora = await notebookProject();
+    try {
+      const fixture = join(packageRoot, "test", "fixtures", "python", "make_example_files.py");
+      await execa(python, [fixture, milora.project]);
+      const names = readdirSync(notebooks);
+      for (const name of names) writeFileSync(join(milora.project, name), withTinyModel(name));
+      const args = ["--to", "notebook", "--execute", "--output-dir", "done", ...names];
+      await execa(jupyter.nbconvert, args, { cwd: milora.project, env: jupyter.variables, timeout: 14 * minutes });
+      const found = (name: string) => read(join(milora.project, "done", `${name}.ipynb`));
 
-    const [figure, table] = [["application/vnd.vegalite.v5+json", "image/svg+xml", "text/plain"], ["text/html", "text/plain"]]; // prettier-ignore
-    const first = found("first-steps");
-    expect(first.text).toMatch(/Python says hello[^]*Python warns/);
-    expect(first.text).toMatch(/method\.milora\.rank[^]*PythonError[^]*math domain error[^]*Traceback/);
-    expect(first.shown).toEqual([table, table, figure, table]);
-    const watched = found("watch-training");
-    expect(watched.text).toMatch(/dev perplexity \d[^]*stoppedBy: '(below 2|16 steps)'/);
-    expect(watched.shown).toEqual([figure, table, ["application/vnd.vegalite.v5+json"]]);
-    expect(found("explore-routing").shown).toEqual([figure, figure, table, table, figure]);
-    expect(found("compare-methods").shown).toEqual([figure, figure, figure, table, table]);
-  } finally {
-    milora.remove();
-  }
-});
+      const [figure, table] = [["application/vnd.vegalite.v5+json", "image/svg+xml", "text/plain"], ["text/html", "text/plain"]]; // prettier-ignore
+      const first = found("first-steps");
+      expect(first.text).toMatch(/Python says hello[^]*Python warns/);
+      expect(first.text).toMatch(/method\.rank[^]*PythonError[^]*math domain error[^]*Traceback/);
+      expect(first.shown).toEqual([table, table, figure, table]);
+      const watched = found("watch-training");
+      expect(watched.text).toMatch(/dev perplexity \d[^]*stoppedBy: '(below 2|16 steps)'/);
+      expect(watched.shown).toEqual([figure, table, figure]);
+      expect(found("explore-routing").shown).toEqual([figure, figure, table, table, figure]);
+      expect(found("compare-methods").shown).toEqual([figure, figure, figure, table, table]);
+    } finally {
+      milora.remove();
+    }
+  },
+  15 * minutes,
+);
