@@ -108,7 +108,7 @@ const finish = async (options: KillOptions, run: string): Promise<number> => {
 
 const longestStart = 4000;
 /** Where the driver is killed nobody is left to end Ray's agents, which look for it now and then. */
-const secondsToLeave = { rank: 5, head: 5, driver: 60 } as const;
+const secondsToLeave = { rank: 5, head: 5, driver: 120 } as const;
 const expectedCodes = ["scale/lost", "bridge/died"];
 
 /** Kills a part of a run and waits until the program has ended by itself, with all that it had started. */
