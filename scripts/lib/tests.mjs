@@ -5,11 +5,12 @@ import { progress, readText } from "./paths.mjs";
 import { run, runTool } from "./run.mjs";
 import { ensureModules, ensurePython } from "./set-up.mjs";
 
-/** Vitest's own figures; a file that did not load counts as one failure. */
+/** Vitest's own figures; a file that failed outside its tests, while loading or in a hook, counts as one failure. */
 const countVitest = (report) => {
   const { testResults, numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(report);
   const broken = testResults.filter(
-    ({ status, assertionResults }) => status === "failed" && assertionResults.length === 0,
+    ({ status, assertionResults }) =>
+      status === "failed" && assertionResults.every((result) => result.status !== "failed"),
   );
   return { passed: numPassedTests, failed: numFailedTests + broken.length, skipped: numPendingTests + numTodoTests };
 };
