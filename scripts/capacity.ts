@@ -161,7 +161,7 @@ const shares = await sharesOf();
 const text = [
   "# Capacity: Llama-2 on many GPUs, on paper",
   "",
-  "Made by `npx tsx scripts/capacity.ts`: arithmetic and a simulation, no measurement. What is held against measurements stands in [Ranks](../ranks.md#what-it-costs).",
+  "Made by `npx tsx scripts/capacity.ts`: arithmetic and a simulation, no measurement, and not held against one yet; `npx tsx scripts/rank-overhead.ts` measures what a call through Ray adds ([Ranks](../ranks.md#what-it-costs)).",
   "",
   "## Assumptions",
   "",
