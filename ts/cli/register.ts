@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { smallSize } from "../reproduce/groups.js";
 import { collect, number, run, withJson, withPlacement } from "./command-helpers.js";
 import { addExamples } from "./examples.js";
 import { registerBenches } from "./register-bench.js";
@@ -52,9 +53,13 @@ const registerTraining = (program: Command): void => {
     .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
     .requiredOption("--data <dir>", "the folder that holds one folder a task; what it lacks is fetched from the hub")
     .option("--scale <name>", "paper, or small for a small model on one machine", "paper")
-    .option("--rows <n>", "small scale: training rows of a task (default: 800)", number)
-    .option("--test-rows <n>", "small scale: test rows of a task (default: 400)", number)
-    .option("--seeds <n>", "small scale: seeds of a row, where it has more than one (default: 3)", number)
+    .option("--rows <n>", `small scale: training rows of a task (default: ${smallSize.rows})`, number)
+    .option("--test-rows <n>", `small scale: test rows of a task (default: ${smallSize.testRows})`, number)
+    .option(
+      "--seeds <n>",
+      `small scale: seeds of a row, where it has more than one (default: ${smallSize.seeds})`,
+      number,
+    )
     .option("--out <dir>", "the folder of the runs; reproduce/<target>-<scale> by default")
     .option("--jobs <n>", "runs at once", number, 1)
     .option("--dry-run", "list the runs, how they stand, and about what time and disk they take; run nothing")

@@ -14,7 +14,7 @@ const columnsOf = (table: Table): readonly string[] => [...new Set(table.flatMap
 const cellText = (value: Cell): string =>
   value === null || value === undefined ? "-" : typeof value === "number" ? shortNumber(value) : String(value);
 
-const oneLine = (text: string): string => text.replaceAll(/\s*\n\s*/gu, " ⏎ ");
+const breaksMarked = (text: string): string => text.replaceAll(/\s*\n\s*/gu, " ⏎ ");
 
 const isNumeric = (table: Table, column: string): boolean =>
   table.some((row) => typeof row[column] === "number") &&
@@ -40,7 +40,7 @@ export const tableHtml = (table: Table): string => {
 /** A table as lines of text, one a row: line breaks in a cell are told by a sign. */
 export const tableText = (table: Table): string => {
   const columns = columnsOf(table);
-  const lines = [columns, ...table.map((row) => columns.map((column) => oneLine(cellText(row[column]))))];
+  const lines = [columns, ...table.map((row) => columns.map((column) => breaksMarked(cellText(row[column]))))];
   const widths = columns.map((_, index) => Math.max(...lines.map((line) => line[index]?.length ?? 0)));
   const padded = (text: string, index: number): string => {
     const width = widths[index] ?? 0;

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { checkedRows } from "../data/read-rows.js";
 import { parsed } from "../data/row.js";
 import { MiloraError } from "../errors.js";
+import { oneLine } from "../util/text.js";
 import { filled, findTaskFile, readTaskText, taskFile, type TaskFileOptions } from "./data-files.js";
 import { type HubFiles, hubRows } from "./hub-source.js";
 import { readBoolean } from "./readers/boolean.js";
@@ -10,7 +11,6 @@ import { readLetter } from "./readers/letter.js";
 import { readNumber } from "./readers/number.js";
 import { readStatedText } from "./readers/stated.js";
 import { checkSplit, type LoadOptions, type ReadOptions, type Rendered, type Task } from "./task.js";
-import { oneLine } from "../util/text.js";
 
 /** How a task's answers look: a choice in brackets, one of two words, a number, or words in order. */
 type AnswerKind = "option" | "number" | "text" | readonly [string, string];

@@ -7,7 +7,7 @@ const optionsSchema = z.object({ ray: z.union([z.boolean(), z.string().min(1)]).
 
 /** `milora doctor`: every check with what to do; exit code 1 where one failed. */
 export const doctor = async (context: CommandContext, raw: object): Promise<number> => {
-  const { ray } = parseWith(optionsSchema, raw, { what: "The options" });
+  const { ray } = parseWith(optionsSchema, raw, { what: "The command" });
   const environment = await inspectEnvironment({ signal: context.signal });
   const ofRay = ray === false || !environment.ok ? [] : await inspectRay(ray === true ? "auto" : ray);
   const checks = [...environment.checks, ...ofRay];

@@ -1,5 +1,5 @@
-import { withoutRunOn } from "./mentions.js";
 import { oneLine } from "../../util/text.js";
+import { withoutRunOn } from "./mentions.js";
 
 const simplified = (text: string): string =>
   oneLine(text)

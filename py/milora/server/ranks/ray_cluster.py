@@ -113,6 +113,7 @@ def _init(address: str | None) -> None:
             ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **quiet)
             return
         except Exception:
+            # Ray's own is a bare Exception where a node was not up in time; the last try's is raised.
             ray.shutdown()
             if left == 0:
                 raise
