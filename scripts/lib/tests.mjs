@@ -1,18 +1,26 @@
 import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
-import { join } from "node:path";
-import { progress, readText } from "./paths.mjs";
+import { join, relative } from "node:path";
+import { progress, readText, root } from "./paths.mjs";
 import { run, runTool } from "./run.mjs";
 import { ensureModules, ensurePython } from "./set-up.mjs";
 
-/** Vitest's own figures; a file that failed outside its tests, while loading or in a hook, counts as one failure. */
-const countVitest = (report) => {
-  const { testResults, numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(report);
-  const broken = testResults.filter(
-    ({ status, assertionResults }) =>
-      status === "failed" && assertionResults.every((result) => result.status !== "failed"),
+const withoutLibraryFrames = (text) => text.replaceAll(/\n +at .*node_modules.*/gu, "");
+
+/** A file's failures; one that failed outside its tests, while loading or in a hook, has one without a test's name. */
+const failuresOfFile = ({ name, status, message, assertionResults }) => {
+  const file = relative(root, name);
+  const failed = assertionResults.filter((result) => result.status === "failed");
+  if (failed.length === 0 && status === "failed") return [`FAILED ${file}\n${message}`];
+  return failed.map(({ fullName, failureMessages }) =>
+    withoutLibraryFrames(`FAILED ${file} > ${fullName}\n${failureMessages.join("\n")}`),
   );
-  return { passed: numPassedTests, failed: numFailedTests + broken.length, skipped: numPendingTests + numTodoTests };
+};
+
+const countVitest = (report) => {
+  const { testResults, numPassedTests, numPendingTests, numTodoTests } = JSON.parse(report);
+  const failures = testResults.flatMap(failuresOfFile);
+  return { passed: numPassedTests, failed: failures.length, skipped: numPendingTests + numTodoTests, failures };
 };
 
 const countPytest = (report) => {
@@ -57,20 +65,24 @@ const pytestCounts = (folder, python, args, options) => {
   return counted(() => pytest(python, [`--junitxml=${report}`, ...args], options), report, countPytest);
 };
 
-/** Both at once, each on its share of the cores; what pytest prints follows when both have ended. */
-const bothCounts = async (folder, python) => {
+/** What the bridge promises in milliseconds is tested while nothing else runs. */
+const timed = "test/contract/bridge";
+
+/** Vitest and pytest at once, each on its share of the cores, then what pytest printed, then what is timed. */
+const allCounts = async (folder, python) => {
   const file = join(folder, "pytest.txt");
   const output = openSync(file, "w");
   const threads = Math.max(1, Math.floor(availableParallelism() / 2));
   progress("milora: pytest runs beside vitest; its output follows");
   try {
-    return await Promise.all([
-      vitestCounts(folder, python, []),
+    const counts = await Promise.all([
+      vitestCounts(folder, python, ["--exclude", `${timed}/**`]),
       pytestCounts(folder, python, [], { output, env: { OMP_NUM_THREADS: String(threads) } }),
     ]);
+    process.stdout.write(readText(file) ?? "");
+    return [...counts, await vitestCounts(folder, python, [timed])];
   } finally {
     closeSync(output);
-    process.stdout.write(readText(file) ?? "");
   }
 };
 
@@ -85,7 +97,8 @@ export const runTests = async (args) => {
       ...(vitestArgs.length > 0 ? [await vitestCounts(folder, python, vitestArgs)] : []),
       ...(pythonArgs.length > 0 ? [await pytestCounts(folder, python, pythonArgs)] : []),
     ];
-    const counts = args.length === 0 ? await bothCounts(folder, python) : await named();
+    const counts = args.length === 0 ? await allCounts(folder, python) : await named();
+    for (const failure of counts.flatMap(({ failures = [] }) => failures)) process.stdout.write(`${failure}\n`);
     const total = (key) => counts.reduce((sum, one) => sum + one[key], 0);
     process.stdout.write(`${total("passed")} passed, ${total("failed")} failed, ${total("skipped")} skipped\n`);
     return total("failed") === 0 ? 0 : 1;

