@@ -65,8 +65,8 @@ const pytestCounts = (folder, python, args, options) => {
   return counted(() => pytest(python, [`--junitxml=${report}`, ...args], options), report, countPytest);
 };
 
-/** What the bridge promises in milliseconds is tested while nothing else runs. */
-const timed = "test/contract/bridge";
+/** Files whose tests measure time: they run while nothing else does. */
+const timed = ".timed.test.ts";
 
 /** Vitest and pytest at once, each on its share of the cores, then what pytest printed, then what is timed. */
 const allCounts = async (folder, python) => {
@@ -76,7 +76,7 @@ const allCounts = async (folder, python) => {
   progress("milora: pytest runs beside vitest; its output follows");
   try {
     const counts = await Promise.all([
-      vitestCounts(folder, python, ["--exclude", `${timed}/**`]),
+      vitestCounts(folder, python, ["--exclude", `**/*${timed}`]),
       pytestCounts(folder, python, [], { output, env: { OMP_NUM_THREADS: String(threads) } }),
     ]);
     process.stdout.write(readText(file) ?? "");
