@@ -46,6 +46,7 @@ export type { Asked, Message, Routing, RoutingChange } from "./generate/asked-te
 export type { GeneratedText } from "./generate/generate-texts.js";
 export type {
   EngineAdapter,
+  EngineStatistics,
   EngineOptions,
   SamplingOptions,
   StreamedText,

@@ -37,6 +37,19 @@ it("bench decode sets methods beside the base, in the engine and in transformers
   expect(result.stderr).toMatch(/tokens \d+\/\d+ · 100 %/);
 });
 
+it("bench decode sets compiled rows beside plain ones, with the same tokens", async () => {
+  const args = ["bench", "decode", "--model", model.folder, "--methods", "milora", "--top-k", "2", "--beams", "1"];
+  const { rows } = printed.parse(jsonOf(await runProgram([...args, "--compile", ...sizes])));
+  expect(rows.map(({ method, compiled, sameTokens }) => [method, compiled, sameTokens])).toEqual([
+    ["base", false, null],
+    ["base", true, true],
+    ["milora", false, null],
+    ["milora", true, true],
+  ]);
+  expect(rows.map(({ peakBytes }) => peakBytes === null)).toEqual([false, true, false, true]);
+  expect(rows.filter(({ method }) => method === "base").map(({ ratioToBase }) => ratioToBase)).toEqual([1, 1]);
+});
+
 it("bench decode measures memory in another process", async () => {
   const args = ["bench", "decode", "--model", model.folder, "--methods", "base", "--beams", "1"];
   const { rows } = printed.parse(jsonOf(await runProgram([...args, ...sizes])));

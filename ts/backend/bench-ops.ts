@@ -43,11 +43,13 @@ export const decodeBenchRow = z.object({
   beams: z.int().min(1),
   /** `hf`: transformers' `generate`. */
   engine: z.enum(["milora", "hf"]),
+  /** Whether our engine's decode step is compiled; false for `hf`. */
+  compiled: z.boolean(),
   /** Why transformers' `generate` stands where our engine should; null otherwise. */
   hfBecause: z.string().nullable(),
   /** Tokens of the text a second, behind the second one, whatever the beams: by the median round. */
   tokensPerSecond: z.number(),
-  /** Against the base with the same beams in the same engine: median of the rounds' ratios. */
+  /** Against the base with the same beams in the same engine, compiled alike: median of the rounds' ratios. */
   ratioToBase: z.number(),
   /** Against transformers' base with the same beams; null where that is not measured. */
   ratioToHfBase: z.number().nullable(),
@@ -55,7 +57,10 @@ export const decodeBenchRow = z.object({
   prefillSeconds: z.number(),
   /** Fewer than asked for where the time of the row ran out. */
   newTokens: count,
-  /** Whether the other engine wrote the same tokens; null where it is not measured. In float32 they must be the same. */
+  /**
+   * Whether the other engine wrote the same tokens, of a compiled row the engine that is not; null where it is not
+   * measured. In float32 they must be the same.
+   */
   sameTokens: z.boolean().nullable(),
   /** The most that the row takes above the loaded model, in a process of its own; null where it is not measured. */
   peakBytes: count.nullable(),
@@ -153,6 +158,8 @@ export const benchOps = {
       beams: z.array(z.int().min(1)).min(1),
       /** Whether each row is measured in transformers' `generate` too. */
       peer: z.boolean().default(false),
+      /** Whether each of our engine's rows is measured compiled too. */
+      compile: z.boolean().default(false),
       /** Whether memory is measured, in a process for each row. */
       peak: z.boolean().default(true),
       ...texts,

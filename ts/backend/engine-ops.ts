@@ -85,6 +85,11 @@ export const engineOps = {
         .union([count.min(1), z.object({ share: z.number().positive().max(1) })])
         .nullable()
         .default(null),
+      /**
+       * Compiles the decode step with torch.compile (CPU), or records it as a CUDA graph; the texts are the same. Errors:
+       * `environment/missing-package` without a C++ compiler; `model/unsupported` for a decoder that does not run fused.
+       */
+      compile: z.boolean().default(false),
     }),
     output: z.object({
       /** Why the decoder runs through transformers' forward pass, row by row; null: it runs fused. */
@@ -103,6 +108,20 @@ export const engineOps = {
   },
   /** The loaded adapters, and earlier versions that requests under way still have. */
   engineAdapters: { input: z.object({}), output: z.object({ adapters: z.array(engineAdapter) }) },
+  /** What the engine has made so far. */
+  engineStatistics: {
+    input: z.object({}),
+    output: z.object({
+      /** What the KV cache takes now. */
+      cacheBytes: count,
+      /** How often it has taken another shape. */
+      cacheGrowths: count,
+      /** With `compile`, graphs of decode steps: on a CPU for the open model so far, on CUDA by this engine. */
+      compilations: count,
+      /** How long they took. */
+      compileSeconds: z.number().nonnegative(),
+    }),
+  },
   /** Forgets an adapter; requests under way end with it. */
   engineUnload: { input: z.object({ adapter: adapterName }), output: z.object({}) },
   /** Puts a request in line; nothing is computed. */

@@ -276,6 +276,8 @@ export const ops = {
       maxNewTokens: count.min(1).default(128),
       beams: count.min(1).default(1),
       explain: z.boolean().default(false),
+      /** Texts that the engine writes come from compiled steps; others are written as always. */
+      compile: z.boolean().default(false),
       /** A prompt that leaves no room for the new tokens in the model's context is cut at its start, not refused. */
       cutPrompts: z.boolean().default(false),
     }),

@@ -31,6 +31,8 @@ export interface BenchDecodeOptions extends BenchCall, TextSizes {
   readonly beams: readonly number[];
   /** `hf`: each row also through transformers' `generate`. */
   readonly peer?: "hf" | undefined;
+  /** Each row of our engine also with its decode step compiled. */
+  readonly compile?: boolean | undefined;
   /** Whether memory is measured, in a process for each row. */
   readonly peak: boolean;
 }
@@ -69,6 +71,7 @@ export const benchDecode = async (options: BenchDecodeOptions): Promise<DecodeBe
       adapters: (options.adapters ?? []).map((folder) => resolve(folder)),
       beams: [...beams],
       peer: peer === "hf",
+      compile: options.compile,
       peak,
       promptTokens,
       newTokens,

@@ -20,6 +20,7 @@ const registerBenchDecode = (bench: Command): void => {
     .option("--beams <a,b>", "beams, separated by commas", "1,3")
     .option("--top-k <a,b>", "active experts of milora, separated by commas, a row each", "1,3,7")
     .option("--peer <name>", "hf: every row also through transformers' generate")
+    .option("--compile", "every row of our engine also with its decode step compiled")
     .option("--adapter <dir>", "also a trained adapter (repeatable)", collect)
     .option("--no-peak", "without memory, which takes a process for each row")
     .action(run(async () => (await import("./commands/bench-decode.js")).benchDecode));

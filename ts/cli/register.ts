@@ -100,6 +100,7 @@ const registerUse = (program: Command): void => {
     .option("--max-new-tokens <n>", "the longest answer", number, 128)
     .option("--chat", "put prompts into the checkpoint's chat template")
     .option("--explain", "add the experts that each layer chose")
+    .option("--compile", "compile the decode step: the same texts")
     .action(run(async () => (await import("./commands/generate.js")).generate));
   withPlacement(
     withJson(program.command("routing").description("which experts an adapter gives the prompts of tasks")),

@@ -40,6 +40,8 @@ export interface GenerateTextsOptions {
   readonly beams?: number | undefined;
   /** Adds the routing of each prompt. */
   readonly explain?: boolean | undefined;
+  /** Compiles the engine's decode step, once a model; pays for many or long texts. Errors: those of `engineOpen`. */
+  readonly compile?: boolean | undefined;
   /** Requests that go to the model at once, of whichever adapters; 32 by default. */
   readonly batchSize?: number | undefined;
   /** An abort ends the work with code `cancelled`. */
@@ -69,12 +71,22 @@ const requestInput = (request: TextRequest): OpInput<"generate">["requests"][num
  * Errors: `cancelled` between two batches; the backend's.
  */
 export const generateTexts = async (options: GenerateTextsOptions): Promise<readonly GeneratedText[]> => {
-  const { backend, requests, maxNewTokens = 128, beams = 1, explain = false, batchSize = 32, signal } = options;
+  const {
+    backend,
+    requests,
+    maxNewTokens = 128,
+    beams = 1,
+    explain = false,
+    compile = false,
+    batchSize = 32,
+    signal,
+  } = options;
   const texts: GeneratedText[] = [];
   for (const chunk of chunks(requests, batchSize)) {
     if (signal?.aborted === true) throw new MiloraError("cancelled", "The generation was cancelled.");
     const input = chunk.map(requestInput);
-    const { outputs } = await backend.call("generate", { requests: input, maxNewTokens, beams, explain }, { signal });
+    const settings = { maxNewTokens, beams, explain, compile };
+    const { outputs } = await backend.call("generate", { requests: input, ...settings }, { signal });
     if (outputs.length !== chunk.length) {
       throw new MiloraError(
         "internal",

@@ -71,6 +71,9 @@ export type EngineOptions = OpInput<"engineOpen">;
 /** An adapter of an engine: where it is and what uses it; see the operation `engineAdapters`. */
 export type EngineAdapter = Readonly<OpOutput<"engineAdapters">["adapters"][number]>;
 
+/** Figures of an engine; see the operation `engineStatistics`. */
+export type EngineStatistics = Readonly<OpOutput<"engineStatistics">>;
+
 /** Many tenants' adapters on one model, in one batch. Texts that are asked for at the same time are written together. */
 export interface TextEngine {
   /** Why the model runs row by row, slower; null where it runs fused. */
@@ -82,6 +85,8 @@ export interface TextEngine {
   readonly load: (name: string, folder: string, options?: { readonly pinned?: boolean | undefined }) => Promise<void>;
   /** Forgets an adapter at once for new texts; those under way end with it, and its memory is freed with the last. */
   readonly unload: (name: string) => Promise<void>;
+  /** What the engine has made so far: growths of its cache, and with `compile` graphs of its decode step. */
+  readonly statistics: () => Promise<EngineStatistics>;
   /** The loaded adapters, and earlier versions that texts under way still have. */
   readonly adapters: () => Promise<readonly EngineAdapter[]>;
   /**
@@ -205,6 +210,7 @@ export const openTextEngine = async (backend: Backend, options: EngineOptions = 
     unload: async (name) => {
       await backend.call("engineUnload", { adapter: name });
     },
+    statistics: () => backend.call("engineStatistics", {}),
     adapters: async () => (await backend.call("engineAdapters", {})).adapters,
     stream: (request, { signal } = {}) => startStream(pump, request, signal),
     close: () => pump.close(),

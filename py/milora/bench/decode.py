@@ -70,8 +70,9 @@ class DecodeSizes:
 class DecodeBench:
     """What is measured: the base and every method at every number of beams.
 
-    ``methods``: adapters. ``peer``: whether all go through transformers' ``generate`` too. ``rounds``: measured texts
-    of each; one more before them is not. ``row_seconds``: the most that one row's texts may take together.
+    ``methods``: adapters. ``peer``: whether all go through transformers' ``generate`` too. ``compiled``: whether the
+    engine's rows stand there compiled as well. ``rounds``: measured texts of each; one more before them is not.
+    ``row_seconds``: the most that one row's texts may take together.
     """
 
     methods: Sequence[DecodeMethod]
@@ -79,16 +80,21 @@ class DecodeBench:
     rounds: int
     row_seconds: float
     peer: bool = False
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
 class DecodeContender:
-    """One row of the bench; ``hf_because``: why transformers' ``generate`` stands where the engine should."""
+    """One row of the bench; ``hf_because``: why transformers' ``generate`` stands where the engine should.
+
+    ``compiled``: the engine's decode step is.
+    """
 
     method: DecodeMethod
     beams: int
     engine: EngineName
     hf_because: str | None = None
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,9 +102,10 @@ class DecodeRow:
     """Medians over the rounds; ratios are of the texts of one round each.
 
     ``tokens_per_second``: of the text, whatever the beams, without the prompt. ``ratio_to_base``: against the base
-    with the same beams in the same engine. ``ratio_to_hf_base``: against transformers' base with the same beams, None
-    where that is not measured. ``new_tokens``: the fewest of a text; less than asked for where the time ran out.
-    ``same_tokens``: whether the other engine wrote the same; None where it is not measured.
+    with the same beams in the same engine, compiled alike. ``ratio_to_hf_base``: against transformers' base with
+    the same beams, None where that is not measured. ``new_tokens``: the fewest of a text; less than asked for
+    where the time ran out. ``same_tokens``: whether the other engine, of a compiled row the plain one, wrote the
+    same; None where it is not measured.
     """
 
     contender: DecodeContender
@@ -125,6 +132,17 @@ class Decoders:
     @cached_property
     def engine(self) -> Engine:
         """Our engine; making it fuses the base's weights."""
+        return self._engine(compiled=False)
+
+    @cached_property
+    def compiled_engine(self) -> Engine:
+        """Our engine with compiled steps, and the adapters that the other one has by now."""
+        engine = self._engine(compiled=True)
+        for method, name in self._resident.items():
+            engine.load(name, self._adapters[method].config, self._adapters[method].tensors)
+        return engine
+
+    def _engine(self, *, compiled: bool) -> Engine:
         sizes = self._sizes
         rows, tokens = max(sizes.beams), sizes.prompt_tokens + sizes.new_tokens
         limits = EngineLimits(
@@ -133,15 +151,19 @@ class Decoders:
             prefill_tokens=sizes.prompt_tokens,
             context_length=sizes.context_length,
         )
-        return Engine(self._base, limits)
+        return Engine(self._base, limits, compiled=compiled)
 
-    def contenders(self, method: DecodeMethod, beams: int, *, peer: bool) -> list[DecodeContender]:
+    def contenders(self, method: DecodeMethod, beams: int, *, peer: bool, compiled: bool) -> list[DecodeContender]:
         """The rows of a method: in the engine, or why it is not there, and in transformers where asked or needed."""
         because = self._refusal(method)
         if because is not None:
             return [DecodeContender(method, beams, "hf", because)]
-        ours = DecodeContender(method, beams, "milora")
-        return [ours, DecodeContender(method, beams, "hf")] if peer else [ours]
+        found = [DecodeContender(method, beams, "milora")]
+        if compiled:
+            found.append(DecodeContender(method, beams, "milora", compiled=True))
+        if peer:
+            found.append(DecodeContender(method, beams, "hf"))
+        return found
 
     def generator(self, contender: DecodeContender) -> Generator:
         """What writes a contender's texts."""
@@ -155,7 +177,8 @@ class Decoders:
                 max_new_tokens=sizes.new_tokens,
                 beams=contender.beams,
             )
-            return EngineGenerator(self.engine, [request], self._base.device)
+            engine = self.compiled_engine if contender.compiled else self.engine
+            return EngineGenerator(engine, [request], self._base.device)
         asked = HfPrompts([self._prompt], sizes.new_tokens, contender.beams)
         return HfGenerator(self._model(method), asked, caches_norms=method.caches_norms)
 
@@ -241,28 +264,33 @@ def _lineup(decoders: Decoders, bench: DecodeBench) -> list[DecodeContender]:
     base = DecodeMethod("base")
     found: list[DecodeContender] = []
     for beams in bench.sizes.beams:
-        rows = [row for method in bench.methods for row in decoders.contenders(method, beams, peer=bench.peer)]
+        rows = [
+            row
+            for method in bench.methods
+            for row in decoders.contenders(method, beams, peer=bench.peer, compiled=bench.compiled)
+        ]
         needs_hf = bench.peer or any(row.engine == "hf" for row in rows)
-        found += [*decoders.contenders(base, beams, peer=needs_hf), *rows]
+        found += [*decoders.contenders(base, beams, peer=needs_hf, compiled=bench.compiled), *rows]
     return found
 
 
 def _row(
     contender: DecodeContender, own: list[Turn], pairs: Sequence[tuple[DecodeContender, list[Turn]]]
 ) -> DecodeRow:
-    def turns_of(engine: EngineName, method: DecodeMethod | None) -> list[Turn] | None:
+    def turns_of(engine: EngineName, method: DecodeMethod | None, compiled: bool = False) -> list[Turn] | None:
         for other, taken in pairs:
             is_wanted = other.method.is_base if method is None else other.method is method
-            if is_wanted and (other.engine, other.beams) == (engine, contender.beams):
+            if is_wanted and (other.engine, other.beams, other.compiled) == (engine, contender.beams, compiled):
                 return taken
         return None
 
     def ratio(base: list[Turn]) -> float:
         return median_ratio([turn.step for turn in base], [turn.step for turn in own])
 
-    base, hf_base = turns_of(contender.engine, None), turns_of("hf", None)
+    base, hf_base = turns_of(contender.engine, None, contender.compiled), turns_of("hf", None)
     assert base is not None
-    other = turns_of("hf" if contender.engine == "milora" else "milora", contender.method)
+    is_plain = contender.engine == "milora" and not contender.compiled
+    other = turns_of("hf" if is_plain else "milora", contender.method)
     return DecodeRow(
         contender=contender,
         tokens_per_second=1 / statistics.median(turn.step for turn in own),

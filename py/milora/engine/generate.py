@@ -32,12 +32,14 @@ _max_padding = 4096
 @dataclass(frozen=True)
 class GenerationSettings:
     """``explain`` asks for the routing of requests whose adapter routes; ``cut_prompts`` cuts a prompt that leaves no
-    room for the new tokens at its start, behind the beginning tokens, where it is refused otherwise."""
+    room for the new tokens at its start, behind the beginning tokens, where it is refused otherwise. ``compiled``: the
+    engine's steps are; what it does not serve runs as always."""
 
     max_new_tokens: int = 128
     beams: int = 1
     explain: bool = False
     cut_prompts: bool = False
+    compiled: bool = False
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def _open_engine(
         prefill_tokens=MAX_TOKENS,
     )
     try:
-        engine = Engine(host.base, limits)
+        engine = Engine(host.base, limits, compiled=settings.compiled)
     except MiloraError as error:
         if error.code != "model/unsupported":
             raise

@@ -105,6 +105,14 @@ test("a text tells its routing, and may change, keep and take one", async () => 
   await rejectionOf(engine.stream({ prompt: "x", keepDecisionAs: "turn" }).result, "adapter/unsupported");
 });
 
+test("the engine tells what it has made", async () => {
+  await engine.stream({ prompt: "Say one: ", maxNewTokens: 4 }).result;
+  const { cacheBytes, cacheGrowths, ...compiled } = await engine.statistics();
+  expect(cacheBytes).toBeGreaterThan(0);
+  expect(cacheGrowths).toBeGreaterThan(0);
+  expect(compiled).toEqual({ compilations: 0, compileSeconds: 0 });
+});
+
 test("what no engine can do is refused before any work", async () => {
   await rejectionOf(engine.stream({ prompt: "x", maxNewTokens: 10_000 }).result, "input/invalid-spec");
   await rejectionOf(engine.stream({ prompt: "x", maxNewTokens: 4, beams: 9 }).result, "memory/exhausted");

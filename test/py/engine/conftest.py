@@ -184,9 +184,15 @@ class World:
     model: PreTrainedModel
     tenants: dict[str, Tenant]
 
-    def engine(self, limits: EngineLimits = _LIMITS, decode: Callable[[Sequence[int]], str] | None = None) -> Engine:
+    def engine(
+        self,
+        limits: EngineLimits = _LIMITS,
+        decode: Callable[[Sequence[int]], str] | None = None,
+        *,
+        compiled: bool = False,
+    ) -> Engine:
         """A new engine with all tenants."""
-        engine = Engine(self.model, limits, decode)
+        engine = Engine(self.model, limits, decode, compiled=compiled)
         for name, tenant in self.tenants.items():
             engine.load(name, tenant.config, tenant.tensors)
         return engine

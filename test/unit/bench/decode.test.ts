@@ -32,6 +32,12 @@ test("milora is a row for each k, the base is there in any case, dora-uncached i
   });
 });
 
+test.each([true, undefined])("compile: %s goes along", async (compile) => {
+  const given = options({ methods: [], compile });
+  await benchDecode(given);
+  expect(given.backend.calls[0]?.input).toMatchObject({ compile });
+});
+
 test("the peer and trained adapters go along", async () => {
   const given = options({ methods: [], adapters: ["runs/a/adapter"], peer: "hf" });
   await benchDecode(given);

@@ -20,6 +20,7 @@ const optionsSchema = z.object({
   topK: numberList(1),
   peer: z.enum(["hf"]).optional(),
   adapter: z.array(z.string()).default([]),
+  compile: z.boolean().default(false),
   peak: z.boolean(),
 });
 
@@ -27,7 +28,7 @@ const cells = (row: DecodeBenchRow): readonly string[] => [
   row.adapter === null ? row.method : `${row.method} ${row.adapter}`,
   row.topK === null ? "-" : String(row.topK),
   String(row.beams),
-  row.engine,
+  row.compiled ? `${row.engine}, compiled` : row.engine,
   row.tokensPerSecond.toFixed(1),
   ratioCell(row.ratioToBase),
   ratioCell(row.ratioToHfBase),
@@ -71,7 +72,7 @@ export const benchDecode = async (context: CommandContext, raw: object): Promise
     ...table([header, ...rows.map(cells)]),
     "",
     `${newTokens} tokens behind a prompt of ${promptTokens}, ${rounds} rounds, ${where.dtype} on ${where.device}; ${where.cpu}, ${where.cores} cores.`,
-    "to base: against the base with the same beams in the same engine; same: the tokens of both engines.",
+    "to base: against the base with the same beams in the same engine, compiled alike; same: the tokens of both engines, or compiled and not.",
     ...hfRemarks(rows),
     ...textRemarks(rows, { newTokens, dtype: where.dtype, slowBecause }),
   ]);

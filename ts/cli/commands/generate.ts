@@ -12,6 +12,7 @@ const optionsSchema = z.object({
   maxNewTokens: z.int().min(1),
   chat: z.boolean().default(false),
   explain: z.boolean().default(false),
+  compile: z.boolean().default(false),
   device: z.string(),
   dtype: z.enum(["auto", "float32", "bfloat16", "float16"]),
 });
@@ -60,13 +61,13 @@ export const generate = async (context: CommandContext, raw: object): Promise<vo
     throw new MiloraError("input/invalid-spec", "With several adapters each --prompt needs a --tenant before it.", {
       allowed: adapters.map(({ name }) => name).join(", "),
     });
-  const { model, device, dtype, chat, explain, beams, maxNewTokens } = options;
+  const { model, device, dtype, chat, explain, compile, beams, maxNewTokens } = options;
   await using milora = await openSession({ model, device, dtype });
   for (const { name, folder } of adapters) await milora.load(name, folder);
   const progress = createProgress({ stream: process.stderr, label: "generate", total: prompts.length });
   const outputs = await milora.generate(
     prompts.map(({ tenant, prompt }) => ({ tenant: tenant ?? adapters[0]?.name, prompt, chat })),
-    { explain, beams, maxNewTokens, signal: context.signal, onProgress: (done) => progress.update(done) },
+    { explain, compile, beams, maxNewTokens, signal: context.signal, onProgress: (done) => progress.update(done) },
   );
   progress.close();
   printResult(context, { outputs }, () =>

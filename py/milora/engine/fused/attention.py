@@ -5,7 +5,7 @@ Shapes: B rows, T tokens, S cached tokens, Q query heads, K key heads, H head si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,10 @@ class Rotation:
         rotated.mul_(self.cosines).addcmul_(swapped, self.sines)
 
 
+Rotations = Mapping[str | None, Rotation]
+"""By kind of rotary table."""
+
+
 class RotaryTables:
     """The rotary tables of a model, made by its own module, longer when needed."""
 
@@ -46,14 +50,18 @@ class RotaryTables:
         self._tables: dict[str | None, Rotation] = {}
         self._length = 0
 
-    def at(self, positions: Tensor, longest: int) -> dict[str | None, Rotation]:
+    def at(self, positions: Tensor, longest: int) -> Rotations:
         """Each kind's rotation at the positions, all below ``longest``."""
-        if longest > self._length:
-            self._extend(-(-longest // _TABLE_BUCKET) * _TABLE_BUCKET)
+        self.reach(longest)
         return {
             kind: Rotation(table.cosines.index_select(0, positions), table.sines.index_select(0, positions))
             for kind, table in self._tables.items()
         }
+
+    def reach(self, length: int) -> None:
+        """Makes tables for positions below ``length``; those that are made already stay where they are."""
+        if length > self._length:
+            self._extend(-(-length // _TABLE_BUCKET) * _TABLE_BUCKET)
 
     def _extend(self, length: int) -> None:
         positions = torch.arange(length, device=self._like.device).unsqueeze(0)
@@ -157,6 +165,60 @@ class TokenAttention:
             places = torch.arange(self._span, device=self._parts.device)
             self._masks[window] = _bias(self._places[1].view(-1, 1, 1, 1), places, window, self._parts.dtype)
         return self._masks[window]
+
+
+@dataclass(frozen=True)
+class BucketAttention:
+    """Attention of one new token a row over a layer's whole cache, [B, S, 2 K, H].
+
+    ``rows``, ``positions``: where the tokens stand, [B]. ``mask``: added to the scores, [B, 1, 1, S].
+    """
+
+    cached: Tensor
+    rows: Tensor
+    positions: Tensor
+    rotation: Rotation
+    mask: Tensor
+
+    def attend(self, parts: DecoderParts, layer: LayerParts, qkv: Tensor) -> Tensor:
+        """The attention's output before its projection, [B, Q H]."""
+        heads = split_heads(parts, layer, qkv, self.rotation)
+        self.cached[self.rows, self.positions] = heads[:, parts.num_heads :]
+        query = heads[:, : parts.num_heads].view(qkv.shape[0], parts.num_key_heads, -1, parts.head_size)
+        seen = self.cached.transpose(1, 2)
+        key, value = seen[:, : parts.num_key_heads], seen[:, parts.num_key_heads :]
+        return attention(parts, query, key, value, self.mask).reshape(qkv.shape[0], -1)
+
+
+class Bucket:
+    """A step over all that the cache has room for, and all that it knows is on the device: the same operations, of the
+    same shapes, serve every step of as many rows in a cache of this length.
+
+    Args:
+        parts: The decoder.
+        tables: Its rotary tables.
+        caches: Of each layer the rows that run.
+        positions_B: Where the rows' tokens stand.
+    """
+
+    def __init__(
+        self, parts: DecoderParts, tables: RotaryTables, caches: Sequence[Tensor], positions_B: Tensor
+    ) -> None:
+        length = caches[0].shape[1]
+        places = torch.arange(length, device=parts.device)
+        self._caches = caches
+        self.rows = torch.arange(positions_B.shape[0], device=parts.device)
+        self.positions = positions_B
+        self.rotations = tables.at(positions_B, length)
+        self.masks = {
+            window: _bias(positions_B.view(-1, 1, 1, 1), places, window, parts.dtype)
+            for window in {layer.window for layer in parts.layers}
+        }
+
+    def attention(self, index: int, layer: LayerParts) -> BucketAttention:
+        """A layer's."""
+        rotation, mask = self.rotations[layer.rotary], self.masks[layer.window]
+        return BucketAttention(self._caches[index], self.rows, self.positions, rotation, mask)
 
 
 def attention(parts: DecoderParts, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

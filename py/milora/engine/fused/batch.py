@@ -18,15 +18,17 @@ from milora.engine.fused.projections import LayerUpdates
 from milora.engine.fused.prompt_routing import RowDecision
 from milora.engine.fused.running import RunningRequest
 from milora.engine.fused.sites import Sites
+from milora.engine.fused.stepping import DecodeStep
 
 
 class RowBatch:
     """The rows that decode together: always the cache's first ones, without gaps."""
 
-    def __init__(self, decoder: FusedDecoder, max_cells: int) -> None:
+    def __init__(self, decoder: FusedDecoder, max_cells: int, step: DecodeStep | None = None) -> None:
         self._decoder = decoder
+        self._step = step
         self._max_cells = max_cells
-        self._compiler = PlanCompiler(decoder.parts.sites)
+        self._compiler = PlanCompiler(decoder.parts.sites, uses_kernel=step is not None and step.has_kernel)
         self._plan: list[LayerUpdates] | None = None
         self._is_stale = True
         self.cache: KvCache = decoder.new_cache()
@@ -69,7 +71,8 @@ class RowBatch:
         if self._is_stale:
             self._plan = self._compile()
             self._is_stale = False
-        logits_RV = self._decoder.decode(ids, positions, self.cache, self._plan)
+        decode = self._decoder.decode if self._step is None else self._step.decode
+        logits_RV = decode(ids, positions, self.cache, self._plan)
         for one in self.running:
             one.position += 1
         return logits_RV
@@ -112,6 +115,8 @@ class RowBatch:
         """Plans and stacks hold adapters, which may be unloaded by now."""
         self._plan = None
         self._is_stale = True
+        if self._step is not None:
+            self._step.forget()
         if not self.running:
             self._compiler.clear()
 

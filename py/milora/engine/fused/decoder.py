@@ -5,6 +5,7 @@ Shapes: B rows, T tokens, N = B T, D hidden size, V vocabulary.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -12,12 +13,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from milora.engine.fused.attention import PromptAttention, RotaryTables, TokenAttention
+from milora.engine.fused.attention import (
+    Bucket,
+    BucketAttention,
+    PromptAttention,
+    RotaryTables,
+    TokenAttention,
+)
 from milora.engine.fused.cache import KvCache
 from milora.engine.fused.parts import DOWN, GATE_UP, OUTPUT, QKV, LayerParts, read_decoder
 from milora.engine.fused.projections import LayerUpdates, UpdatesOf
 
-_NO_UPDATES: LayerUpdates = (None, None, None, None)
+NO_UPDATES: LayerUpdates = (None, None, None, None)
+"""Of a layer without adapters."""
+
+RunLayer = Callable[[int, LayerParts, Tensor, BucketAttention], Tensor]
+"""Runs a layer, told its index, on states [B, D]."""
 
 
 class FusedDecoder:
@@ -69,6 +80,33 @@ class FusedDecoder:
         ids_B = torch.tensor(ids, device=self.parts.device)
         return self._logits(self._run(self._embed(ids_B), attention.attend, updates_of))
 
+    def bucket(self, caches: Sequence[Tensor], positions_B: Tensor) -> Bucket:
+        """A step's attention; ``caches``: of each layer the rows that run, [B, S, 2 K, H]."""
+        return Bucket(self.parts, self._tables, caches, positions_B)
+
+    def decode_bucket(self, ids_B: Tensor, bucket: Bucket, run_layer: RunLayer) -> Tensor:
+        """The step of :meth:`decode` with tensors for all that changes from step to step; gives [B, V]."""
+        hidden_BD = self._embed(ids_B)
+        for index, layer in enumerate(self.parts.layers):
+            hidden_BD = run_layer(index, layer, hidden_BD, bucket.attention(index, layer))
+        return self._logits(hidden_BD)
+
+    def run_layer(
+        self, layer: LayerParts, hidden_ND: Tensor, attend: Callable[[Tensor], Tensor], updates: LayerUpdates
+    ) -> Tensor:
+        """One layer; ``attend``: from the projected queries, keys and values to what the output projection takes."""
+        projections = layer.projections
+        attended = attend(projections[QKV](layer.before_attention(hidden_ND), updates[QKV]))
+        if layer.after_attention is None:
+            hidden_ND = projections[OUTPUT].added_to(hidden_ND, attended, updates[OUTPUT])
+        else:
+            hidden_ND = hidden_ND + layer.after_attention(projections[OUTPUT](attended, updates[OUTPUT]))
+        gate, up = projections[GATE_UP](layer.before_ffn(hidden_ND), updates[GATE_UP]).chunk(2, dim=-1)
+        activated = self._activation(gate).mul_(up)
+        if layer.after_ffn is None:
+            return projections[DOWN].added_to(hidden_ND, activated, updates[DOWN])
+        return hidden_ND + layer.after_ffn(projections[DOWN](activated, updates[DOWN]))
+
     def _embed(self, ids: Tensor) -> Tensor:
         embedded: Tensor = self.parts.embedding(ids)
         return embedded.flatten(0, -2)
@@ -80,20 +118,8 @@ class FusedDecoder:
         updates_of: UpdatesOf | None,
     ) -> Tensor:
         for index, layer in enumerate(self.parts.layers):
-            updates = _NO_UPDATES if updates_of is None else updates_of(index, hidden_ND)
-            projections = layer.projections
-            qkv = projections[QKV](layer.before_attention(hidden_ND), updates[QKV])
-            attended = attend(index, layer, qkv)
-            if layer.after_attention is None:
-                hidden_ND = projections[OUTPUT].added_to(hidden_ND, attended, updates[OUTPUT])
-            else:
-                hidden_ND = hidden_ND + layer.after_attention(projections[OUTPUT](attended, updates[OUTPUT]))
-            gate, up = projections[GATE_UP](layer.before_ffn(hidden_ND), updates[GATE_UP]).chunk(2, dim=-1)
-            activated = self._activation(gate).mul_(up)
-            if layer.after_ffn is None:
-                hidden_ND = projections[DOWN].added_to(hidden_ND, activated, updates[DOWN])
-            else:
-                hidden_ND = hidden_ND + layer.after_ffn(projections[DOWN](activated, updates[DOWN]))
+            updates = NO_UPDATES if updates_of is None else updates_of(index, hidden_ND)
+            hidden_ND = self.run_layer(layer, hidden_ND, functools.partial(attend, index, layer), updates)
         return hidden_ND
 
     def _logits(self, hidden_BD: Tensor) -> Tensor:

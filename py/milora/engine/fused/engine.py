@@ -22,6 +22,7 @@ from milora.engine.fused.resident import ResidentAdapter
 from milora.engine.fused.running import Batch, RunningRequest, check_override, finished, non_finite
 from milora.engine.fused.search import make_search
 from milora.engine.fused.serial import SerialBatch, WithoutAdapters
+from milora.engine.fused.stepping import DecodeStep, prepared_step
 from milora.engine.fused.store import AdapterInfo, AdapterStore
 from milora.engine.fused.text_stream import DecodeIds, TextStream
 from milora.errors import MiloraError
@@ -39,9 +40,11 @@ class Engine:
         decode: Turns new ids into text; None: the engine tells ids only.
         without_adapters: Makes a context in which no adapter of the model itself is active, for a decoder that runs
             through transformers' forward pass.
+        compiled: Whether the decode step is compiled (CPU), or recorded as a CUDA graph.
 
     Raises:
-        MiloraError: ``model/unsupported`` for a decoder that can't run at all.
+        MiloraError: ``model/unsupported`` for a decoder that can't run at all, or not ``compiled``; those of
+            :func:`milora.engine.fused.stepping.prepared_step`.
     """
 
     slow_because: str | None
@@ -53,10 +56,12 @@ class Engine:
         limits: EngineLimits,
         decode: DecodeIds | None = None,
         without_adapters: WithoutAdapters = contextlib.nullcontext,
+        *,
+        compiled: bool = False,
     ) -> None:
         self._limits = limits
         self._decode_ids = decode
-        self._batch, self.slow_because = _make_batch(model, limits, without_adapters)
+        self._batch, self._step, self.slow_because = _make_batch(model, limits, without_adapters, compiled)
         self._waiting: deque[RunningRequest] = deque()
         self._aborted: set[int] = set()
         self._store = AdapterStore(self._batch.sites, limits.adapter_bytes)
@@ -84,8 +89,18 @@ class Engine:
 
     @property
     def num_cache_growths(self) -> int:
-        """How often the cache has taken another shape: what a compiled step would be compiled for again."""
+        """How often the cache has taken another shape."""
         return self._batch.num_cache_growths
+
+    @property
+    def num_compilations(self) -> int:
+        """Graphs that have been made for decode steps: on a CPU for this model so far, on CUDA by this engine."""
+        return 0 if self._step is None else self._step.num_compilations
+
+    @property
+    def compile_seconds(self) -> float:
+        """How long they took."""
+        return 0.0 if self._step is None else self._step.compile_seconds
 
     def load(self, name: str, config: dict[str, Any], tensors: dict[str, Tensor], *, pinned: bool = False) -> int:
         """Takes an adapter in, in place of one of that name; requests under way keep theirs. Gives its bytes.
@@ -252,14 +267,16 @@ class Engine:
 
 
 def _make_batch(
-    model: PreTrainedModel, limits: EngineLimits, without_adapters: WithoutAdapters
-) -> tuple[Batch, str | None]:
+    model: PreTrainedModel, limits: EngineLimits, without_adapters: WithoutAdapters, compiled: bool
+) -> tuple[Batch, DecodeStep | None, str | None]:
     try:
-        return RowBatch(FusedDecoder(model), limits.max_cells), None
+        decoder = FusedDecoder(model)
     except MiloraError as error:
-        if error.code != "model/unsupported":
+        if error.code != "model/unsupported" or compiled:
             raise
-        return SerialBatch(model, without_adapters), error.message
+        return SerialBatch(model, without_adapters), None, error.message
+    step = prepared_step(model, decoder) if compiled else None
+    return RowBatch(decoder, limits.max_cells, step), step, None
 
 
 def _adapters_of(requests: Sequence[RunningRequest]) -> set[ResidentAdapter]:

@@ -52,9 +52,13 @@ class _Entry:
 
 @dataclass
 class PlanCompiler:
-    """Compiles plans; the stacks of experts that the next composition needs again are kept."""
+    """Compiles plans; the stacks of experts that the next composition needs again are kept.
+
+    ``uses_kernel``: mixed batches run the Triton kernel.
+    """
 
     sites: Sites
+    uses_kernel: bool = False
     _stacks: dict[int, _Stacks] = field(default_factory=dict)
     _earlier: _Stacks = field(default_factory=dict)
 
@@ -114,6 +118,8 @@ class PlanCompiler:
         for entry in entries:
             by_adapter.setdefault(entry.adapter, []).append(entry)
         experts = {adapter: chosen[0].expert for adapter, chosen in by_adapter.items()}
+        if self.uses_kernel:
+            return self._by_kernel(layer, by_adapter, experts)
         most_rows = max(map(len, by_adapter.values()))
         # Masked rows still meet every expert's B: 0 · NaN would reach them.
         is_safe = all(adapter.is_finite for adapter in by_adapter)
@@ -176,6 +182,29 @@ class PlanCompiler:
             gates=torch.tensor(gates, device=self.sites.device).view(len(by_adapter), most_rows, 1),
             targets=places[real_places],
             real=None if len(real) == len(rows) else real_places,
+        )
+
+    def _by_kernel(
+        self,
+        layer: int,
+        by_adapter: dict[ResidentAdapter, list[_Entry]],
+        experts: dict[ResidentAdapter, Expert],
+    ) -> Product:
+        from milora.engine.fused.kernel import KernelProduct
+
+        slot = next(iter(experts.values())).slot
+        down_AIR, up_ARO = self._stack(
+            layer, ("batched", slot, *experts), lambda: _batched_weights(list(experts.values()))
+        )
+        pairs = [(index, entry) for index, chosen in enumerate(by_adapter.values()) for entry in chosen]
+        device = self.sites.device
+        return KernelProduct(
+            rows=torch.tensor([entry.row for _, entry in pairs], device=device),
+            adapters=torch.tensor([index for index, _ in pairs], device=device),
+            gates=torch.tensor([entry.gate for _, entry in pairs], device=device),
+            down=down_AIR.transpose(1, 2),
+            up=up_ARO,
+            start=slot.start,
         )
 
     def _stack(

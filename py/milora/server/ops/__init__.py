@@ -61,6 +61,7 @@ _operations: dict[str, Operation] = {
     "engineLoad": engine.engine_load,
     "engineUnload": engine.engine_unload,
     "engineAdapters": engine.engine_adapters,
+    "engineStatistics": engine.engine_statistics,
     "engineSubmit": engine.engine_submit,
     "engineStep": engine.engine_step,
     "engineClose": engine.engine_close,

@@ -71,11 +71,21 @@ def bench_decode(payload: dict[str, Any], call: Call) -> dict[str, Any]:
         beams=tuple(payload["beams"]),
         context_length=opened.opened.context_length,
     )
-    bench = DecodeBench(methods, sizes, payload["rounds"], payload["rowSeconds"], payload["peer"])
+    bench = DecodeBench(
+        methods=methods,
+        sizes=sizes,
+        rounds=payload["rounds"],
+        row_seconds=payload["rowSeconds"],
+        peer=payload["peer"],
+        compiled=payload["compile"],
+    )
     rows, slow_because = time_decoding(opened.opened.model, bench, call.step)
     peaks: list[int | None] = [None] * len(rows)
     for index, row in enumerate(rows if payload["peak"] else []):
         call.step(_PEAK_STAGE, index, len(rows))
+        if row.contender.compiled:
+            # A compiler's memory says nothing about a text's.
+            continue
         trial = DecodePeakTrial(**_placed(opened), contender=row.contender, sizes=sizes, seconds=bench.row_seconds)
         peaks[index] = decode_peak_bytes(trial)
     return {
@@ -153,6 +163,7 @@ def _decode_json(row: DecodeRow, peak: int | None) -> dict[str, Any]:
         "adapter": contender.method.folder,
         "beams": contender.beams,
         "engine": contender.engine,
+        "compiled": contender.compiled,
         "hfBecause": contender.hf_because,
         "tokensPerSecond": row.tokens_per_second,
         "ratioToBase": row.ratio_to_base,

@@ -1,5 +1,5 @@
-"""``engineOpen``, ``engineLoad``, ``engineUnload``, ``engineAdapters``, ``engineSubmit``, ``engineStep``,
-``engineClose``.
+"""``engineOpen``, ``engineLoad``, ``engineUnload``, ``engineAdapters``, ``engineStatistics``, ``engineSubmit``,
+``engineStep``, ``engineClose``.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def engine_open(payload: dict[str, Any], call: Call) -> dict[str, Any]:
         limits,
         opened.encoder.decode_continuation,
         without_adapters=functools.partial(opened.host.use, None),
+        compiled=payload["compile"],
     )
     opened.engine = engine
     return {"slowBecause": engine.slow_because}
@@ -75,6 +76,17 @@ def engine_adapters(payload: dict[str, Any], call: Call) -> dict[str, Any]:
         for info in _engine().adapter_infos
     ]
     return {"adapters": adapters}
+
+
+def engine_statistics(payload: dict[str, Any], call: Call) -> dict[str, Any]:
+    """What the engine has made so far, and what its cache takes."""
+    engine = _engine()
+    return {
+        "cacheBytes": engine.num_cache_bytes,
+        "cacheGrowths": engine.num_cache_growths,
+        "compilations": engine.num_compilations,
+        "compileSeconds": engine.compile_seconds,
+    }
 
 
 def engine_submit(payload: dict[str, Any], call: Call) -> dict[str, Any]:

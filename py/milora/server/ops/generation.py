@@ -16,7 +16,13 @@ def generate(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     opened = session.current()
     _check_kept_names(payload["requests"])
     requests = [_request(opened, request, index) for index, request in enumerate(payload["requests"])]
-    settings = GenerationSettings(payload["maxNewTokens"], payload["beams"], payload["explain"], payload["cutPrompts"])
+    settings = GenerationSettings(
+        max_new_tokens=payload["maxNewTokens"],
+        beams=payload["beams"],
+        explain=payload["explain"],
+        cut_prompts=payload["cutPrompts"],
+        compiled=payload["compile"],
+    )
     outputs = generate_texts(
         opened.host,
         opened.encoder,
