@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import random
 import weakref
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
-from milora.engine.fused import Engine, EngineEvent, EngineLimits, EngineRequest, FusedDecoder, Sampling
+from milora.engine.fused import Engine, EngineEvent, EngineLimits, EngineRequest, FusedDecoder, Sampling, compiled
 from milora.engine.fused.graphs import GraphedStep
 from milora.engine.fused.stepping import prepared_step
 from milora.errors import MiloraError
@@ -104,14 +105,17 @@ def test_unloaded_adapters_are_freed(world: Any) -> None:
     assert adapter() is None
 
 
-def test_without_a_compiler_the_engine_says_so_when_it_is_opened(
-    decoder_model: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_compiler_the_engine_says_so_when_it_is_opened(decoder_model: Any) -> None:
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
-    with pytest.raises(MiloraError, match=r"C\+\+ compiler") as caught:
-        Engine(decoder_model("llama"), EngineLimits(), compiled=True)
+    # A model of its own: the graphs that another test's has are there already.
+    model = copy.deepcopy(decoder_model("llama"))
+    torch._dynamo.eval_frame.reset_code(compiled._small.__code__)
+    with (
+        config.patch({"cpp.cxx": ("no-such-compiler",)}),
+        pytest.raises(MiloraError, match=r"C\+\+ compiler") as caught,
+    ):
+        Engine(model, EngineLimits(), compiled=True)
     assert caught.value.code == "environment/missing-package"
 
 
@@ -150,8 +154,8 @@ def test_a_real_model_writes_the_same(smollm2: Path, beams: int) -> None:
     model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32).eval().requires_grad_(False)
     request = EngineRequest(tuple(range(40, 60)), max_new_tokens=16, beams=beams)
     written: list[tuple[int, ...]] = []
-    for compiled in (False, True):
-        engine = Engine(model, EngineLimits(), compiled=compiled)
+    for is_compiled in (False, True):
+        engine = Engine(model, EngineLimits(), compiled=is_compiled)
         engine.submit(request)
         events: list[EngineEvent] = []
         while not engine.is_idle:

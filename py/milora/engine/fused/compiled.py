@@ -249,13 +249,17 @@ def _told() -> Iterator[None]:
         ) from error
 
 
+def _small(states: Tensor) -> Tensor:
+    return states.sin() + 1
+
+
 def _check_compiler() -> None:
     """Compiles something small, before any request waits for it.
 
     Raises:
         MiloraError: ``environment/missing-package``.
     """
-    tried = torch.compile(lambda states: states.sin() + 1, dynamic=False, options={"compile_threads": 1})
+    tried = torch.compile(_small, dynamic=False, options={"compile_threads": 1})
     try:
         # Without torch's caches, which would answer for a compiler that is gone.
         with torch.compiler.config.patch(force_disable_caches=True):
