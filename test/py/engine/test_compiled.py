@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._C._dynamo.eval_frame import reset_code
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from milora.engine.fused import Engine, EngineEvent, EngineLimits, EngineRequest, FusedDecoder, Sampling, compiled
@@ -110,7 +111,7 @@ def test_without_a_compiler_the_engine_says_so_when_it_is_opened(decoder_model: 
 
     # A model of its own: the graphs that another test's has are there already.
     model = copy.deepcopy(decoder_model("llama"))
-    torch._dynamo.eval_frame.reset_code(compiled._small.__code__)
+    reset_code(compiled._small.__code__)
     with (
         config.patch({"cpp.cxx": ("no-such-compiler",)}),
         pytest.raises(MiloraError, match=r"C\+\+ compiler") as caught,
@@ -133,7 +134,11 @@ def test_what_cannot_be_compiled_is_refused_when_the_engine_is_opened(decoder_mo
 def _replayed(step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
     """A recording as CUDA makes it: a replay reads nothing but the tensors that the step had, and fills its logits."""
     logits = step()
-    return lambda: logits.copy_(step()), logits
+
+    def replay() -> None:
+        logits.copy_(step())
+
+    return replay, logits
 
 
 def test_a_recorded_step_reads_its_inputs_at_each_replay(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:

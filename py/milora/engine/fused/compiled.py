@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 from transformers import PreTrainedModel
 
 from milora.engine.fused.attention import Bucket, BucketAttention, Rotation
@@ -102,7 +103,9 @@ class LayerGraphs:
                 layer, hidden_BD, functools.partial(attention.attend, decoder.parts, layer), updates
             )
 
-        return torch.compile(
+        # torch's stubs know neither a backend's result nor all options.
+        compiled: Any = torch.compile
+        return compiled(
             run,
             backend=self._backend,
             fullgraph=True,
@@ -240,7 +243,7 @@ def _told() -> Iterator[None]:
     """Failures of the compiler as errors of ours."""
     try:
         yield
-    except torch._dynamo.exc.TorchDynamoException as error:
+    except TorchDynamoException as error:
         raise MiloraError(
             "model/unsupported",
             f"torch.compile fails on this model's layers: {str(error).strip().splitlines()[0]}",
@@ -262,9 +265,10 @@ def _check_compiler() -> None:
     tried = torch.compile(_small, dynamic=False, options={"compile_threads": 1})
     try:
         # Without torch's caches, which would answer for a compiler that is gone.
-        with torch.compiler.config.patch(force_disable_caches=True):
+        settings: Any = torch.compiler.config
+        with settings.patch(force_disable_caches=True):
             tried(torch.zeros(16))
-    except torch._dynamo.exc.TorchDynamoException as error:
+    except TorchDynamoException as error:
         raise MiloraError(
             "environment/missing-package",
             f"compile needs a C++ compiler, and torch can't use any here: {str(error).strip().splitlines()[0]}",

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import triton
-import triton.language as tl
+import triton  # pyright: ignore[reportMissingImports] - comes with torch for CUDA alone
+import triton.language as tl  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
 _INPUTS_BLOCK = 128

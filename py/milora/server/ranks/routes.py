@@ -44,6 +44,7 @@ _BY_ROUTE: Mapping[Route, Sequence[str]] = {
         "engineLoad",
         "engineUnload",
         "engineAdapters",
+        "engineStatistics",
         "engineSubmit",
         "engineStep",
         "engineClose",
