@@ -37,3 +37,6 @@ export const explained = z
   .object({ experts: z.array(z.array(z.string())), gates: z.array(z.array(z.number())) })
   .nullable()
   .default(null);
+
+/** Rows of a loaded data set, by their index. */
+export const rowIndices = z.array(count).min(1);

@@ -5,8 +5,6 @@ import type { z } from "zod";
 import type { DecodeBenchResult } from "../bench/decode.js";
 import type { TenantBenchResult } from "../bench/tenants.js";
 import type { LossCurves, TrainBenchRow } from "../bench/train.js";
-import { evaluate } from "../evaluate/evaluate.js";
-import type { EvaluationResult } from "../evaluate/result.js";
 import type { GeneratedText } from "../generate/generate-texts.js";
 import { openTextEngine, type EngineOptions, type StreamRequest, type TextEngine } from "../generate/text-engine.js";
 import type { ModelGraph } from "../graph/model-graph.js";
@@ -19,8 +17,6 @@ import { methodSchema } from "../spec/method.js";
 import { parseWith } from "../spec/parse.js";
 import { withMethodPreset, withPreset } from "../spec/presets.js";
 import { runSchema, type RunSpec } from "../spec/run.js";
-import { taskByName } from "../tasks/registry.js";
-import { scoredTemplate } from "../tasks/task.js";
 import { createTrainer } from "../train/create-trainer.js";
 import { dryRun, type TrainEstimate } from "../train/dry-run.js";
 import { fineTune } from "../train/fine-tune.js";
@@ -48,6 +44,7 @@ import {
   type TrainBenchOptions,
 } from "./bench.js";
 import { openEngine } from "./engine.js";
+import { evaluateOn, tasksOf } from "./evaluate.js";
 import { generateForTenants } from "./generate.js";
 import {
   openOptionsSchema,
@@ -57,6 +54,7 @@ import {
   type TrainInput,
 } from "./options.js";
 import { resultRecord } from "./result-record.js";
+import { withRowFile } from "./row-file.js";
 import { routingFigures } from "./routing.js";
 import { createModelSession, type ModelSession, type Placement, type SessionHooks } from "./session.js";
 import { SessionStreams, type ChunkStream } from "./stream.js";
@@ -109,20 +107,6 @@ export class Milora {
     );
   }
 
-  /** Rows that a Python iterable holds are written to a file once; a spec names files. */
-  async #withRowFile(spec: TrainInput): Promise<SessionRunInput> {
-    if (!("python" in spec.data)) return { ...spec, data: spec.data };
-    const { python, ...rest } = spec.data;
-    const train = join(await mkdtemp(join(tmpdir(), "milora-rows-")), "rows.jsonl");
-    const object = await this.adopt(python);
-    try {
-      await (await this.#session.backend()).call("exportRows", { object, file: train });
-    } finally {
-      await this.release(object);
-    }
-    return { ...spec, data: { ...rest, train } };
-  }
-
   /**
    * Fine-tunes the model. The run goes on by itself; its handle is an async iterable of events, with `stop`
    * and `result`.
@@ -135,7 +119,7 @@ export class Milora {
     };
     return startRun(
       async (control) => {
-        const resolved = this.#runSpec(await this.#withRowFile(spec));
+        const resolved = this.#runSpec(await withRowFile(this.#session, spec));
         const graph = await this.#session.graph(resolved.method);
         const { device, dtype } = await this.#session.opened();
         const session = { device, dtype, versions: await this.#session.versions() };
@@ -153,7 +137,7 @@ export class Milora {
 
   /** A trainer to own the loop with: the same spec as `train`; nothing has run yet. */
   async trainer(spec: TrainInput): Promise<Trainer> {
-    const { method, data, train } = this.#runSpec(await this.#withRowFile(spec));
+    const { method, data, train } = this.#runSpec(await withRowFile(this.#session, spec));
     const started = await methodFromWarmStart(method, train);
     const resolved = resolveMethod(await this.#session.graph(started), started);
     const rows = await loadTrainingData(data, train.seed, this.#session.hub());
@@ -166,7 +150,7 @@ export class Milora {
 
   /** What `train` with this spec would take: parameters, memory, steps, time; by arithmetic and a trial of two steps. */
   async estimate(spec: TrainInput): Promise<TrainEstimate> {
-    const resolved = this.#runSpec(await this.#withRowFile(spec));
+    const resolved = this.#runSpec(await withRowFile(this.#session, spec));
     const graph = await this.#session.graph(resolved.method);
     const [session, { vocabSize }] = [await this.#session.opened(), await this.#session.described()];
     const [backend, hub] = [await this.#session.backend(), this.#session.hub()];
@@ -202,24 +186,13 @@ export class Milora {
 
   /** Scores the model, or an adapter on it, on tasks. */
   async evaluate(options: EvaluateOptions): Promise<Evaluated> {
-    const tasks = options.tasks.map((task) => (typeof task === "string" ? taskByName(task) : task));
-    // A wrong name is told before the first task is scored, not after the last but one.
-    for (const task of tasks) scoredTemplate(task, options);
+    const tasks = tasksOf(options);
     const { model, seed, quantization } = this.#options;
     const folder = (await this.#names()).folder(options.adapter);
     const record = await resultRecord(this.#session, { model, seed, quantization, adapter: folder });
-    return this.#withAdapter(options.adapter, async (adapter) => {
-      const results: EvaluationResult[] = [];
-      for (const task of tasks) {
-        const onProgress = (done: number, total: number): void => options.onProgress?.(task.name, done, total);
-        const scorer = options.scorer ?? "generate";
-        const backend = await this.#session.backend();
-        const rows = { hub: this.#session.hub(options.signal), choice: options.hub };
-        const result = await evaluate({ ...options, ...rows, backend, adapter, task, scorer, onProgress });
-        results.push({ ...result, record: { ...record, date: new Date().toISOString() } });
-      }
-      return { results };
-    });
+    return this.#withAdapter(options.adapter, async (adapter) =>
+      evaluateOn(this.#session, { ...options, tasks, adapter, record }),
+    );
   }
 
   /**
