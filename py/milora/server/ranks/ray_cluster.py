@@ -7,6 +7,8 @@ import logging
 import os
 import socket
 import sys
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,12 +70,26 @@ class Cluster:
     def leave(self) -> None:
         """Ends the connection, and a Ray that was started here with all its processes."""
         started = _processes_of_ray() if self.local else []
+        if self._missed >= _MISSES:
+            # Ray looks for its head for some seconds more; who waits for an error need not.
+            _kill(started)
+            global _leaving
+            _leaving = threading.Thread(target=ray.shutdown, daemon=True, name="milora-leaves-ray")
+            _leaving.start()
+            return
         ray.shutdown()
         # On a busy machine Ray ends its node before that has ended its agents.
-        _, left = psutil.wait_procs(started, timeout=_SECONDS_TO_LEAVE)
-        for process in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        _kill(psutil.wait_procs(started, timeout=_SECONDS_TO_LEAVE)[1])
+
+
+_leaving: threading.Thread | None = None
+
+
+def leave_ray() -> None:
+    """Ends whatever connection an earlier group left, also one whose head was lost."""
+    if _leaving is not None:
+        _leaving.join()
+    ray.shutdown()
 
 
 def start_ray(address: str | None) -> Cluster:
@@ -126,6 +142,13 @@ def _environment(local: bool) -> dict[str, str]:
         given.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     path = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
     return {**given, "PYTHONPATH": os.pathsep.join(each for each in path if each)}
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=_SECONDS_TO_LEAVE)
 
 
 def _processes_of_ray() -> list[psutil.Process]:

@@ -16,7 +16,7 @@ from milora.server.ranks import routes
 from milora.server.ranks.errors import RankError, lost
 from milora.server.ranks.meeting import Meeting
 from milora.server.ranks.rank import Answer, versions
-from milora.server.ranks.ray_cluster import Cluster, place_ranks, start_ray
+from milora.server.ranks.ray_cluster import Cluster, leave_ray, place_ranks, start_ray
 
 _SECONDS_BETWEEN_LOOKS = 0.05
 _SECONDS_BETWEEN_HEAD_LOOKS = 1.0
@@ -32,7 +32,7 @@ def open_ray_group(scale: dict[str, Any], call: Call) -> RayGroup:
             ``scale/lost``, ``input/invalid-spec``.
     """
     # A group that ended by itself has left Ray already.
-    ray.shutdown()
+    leave_ray()
     cluster = start_ray(scale["address"])
     group: RayGroup | None = None
     try:
