@@ -32,6 +32,7 @@ const countPytest = (report) => {
 
 /** Runs one test program and reads its report. A program that fails without a failed test counts as one failure. */
 const counted = async (execute, reportFile, count) => {
+  rmSync(reportFile, { force: true });
   const code = await execute();
   const report = readText(reportFile);
   const counts = report === undefined ? { passed: 0, failed: 0, skipped: 0 } : count(report);
@@ -54,10 +55,10 @@ export const runUnitTests = async (args) => {
 
 const isPython = (name) => name.startsWith("test/py");
 
-const vitestCounts = (folder, python, args) => {
+const vitestCounts = (folder, python, args, env = {}) => {
   const report = join(folder, "vitest.json");
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
-  return counted(() => vitest([...reporters, ...args], { MILORA_PYTHON: python }), report, countVitest);
+  return counted(() => vitest([...reporters, ...args], { MILORA_PYTHON: python, ...env }), report, countVitest);
 };
 
 const pytestCounts = (folder, python, args, options) => {
@@ -72,12 +73,12 @@ const timed = ".timed.test.ts";
 const allCounts = async (folder, python) => {
   const file = join(folder, "pytest.txt");
   const output = openSync(file, "w");
-  const threads = Math.max(1, Math.floor(availableParallelism() / 2));
+  const env = { OMP_NUM_THREADS: String(Math.max(1, Math.floor(availableParallelism() / 2))) };
   progress("milora: pytest runs beside vitest; its output follows");
   try {
     const counts = await Promise.all([
-      vitestCounts(folder, python, ["--exclude", `**/*${timed}`]),
-      pytestCounts(folder, python, [], { output, env: { OMP_NUM_THREADS: String(threads) } }),
+      vitestCounts(folder, python, ["--exclude", `**/*${timed}`], env),
+      pytestCounts(folder, python, [], { output, env }),
     ]);
     process.stdout.write(readText(file) ?? "");
     return [...counts, await vitestCounts(folder, python, [timed])];
