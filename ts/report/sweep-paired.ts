@@ -53,19 +53,23 @@ const sum = (values: readonly number[]): number => values.reduce((total, value) 
 const resultOf = (results: JobResults, job: SweepJobRecord | undefined, task: string): ComparableResult | undefined =>
   results.get(job?.id ?? "")?.find((result) => result.task === task && result.accuracy !== null);
 
+/** What the rows of a table are compared with. */
+export interface PairedReference {
+  readonly name: string;
+  /** The job whose answers stand beside those of a row's job. */
+  readonly beside: (job: SweepJobRecord) => SweepJobRecord | undefined;
+}
+
 /** The seeds that both have answered in the same way, each once. */
 const seedPairs = (
-  { method, reference }: { readonly method: readonly SweepJobRecord[]; readonly reference: readonly SweepJobRecord[] },
+  { method, reference }: { readonly method: readonly SweepJobRecord[]; readonly reference: PairedReference },
   task: string,
   results: JobResults,
 ): readonly SeedPair[] => {
   const pairs = method.flatMap((job) => {
-    const [one, other] = [
-      resultOf(results, reference.find(({ seed }) => seed === job.seed), task),
-      resultOf(results, job, task),
-    ];
+    const [one, other] = [resultOf(results, reference.beside(job), task), resultOf(results, job, task)];
     return one === undefined || other === undefined ? [] : [{ seed: job.seed ?? 0, reference: one, method: other }];
-  }); // prettier-ignore
+  });
   const [first] = pairs;
   if (first === undefined) return [];
   return pairs
@@ -117,15 +121,15 @@ export const pairedRows = (options: {
   readonly rows: readonly string[];
   readonly jobs: readonly SweepJobRecord[];
   readonly task: string;
-  readonly reference: string;
+  readonly reference: PairedReference;
   readonly results: JobResults;
 }): readonly (PairedRow | null)[] => {
   const { rows, jobs, task, reference, results } = options;
   const jobsOf = (name: string): readonly SweepJobRecord[] => jobs.filter(({ row }) => row === name);
   const compared = rows.map((name) =>
-    name === reference
+    name === reference.name
       ? null
-      : unadjusted(reference, seedPairs({ method: jobsOf(name), reference: jobsOf(reference) }, task, results)),
+      : unadjusted(reference.name, seedPairs({ method: jobsOf(name), reference }, task, results)),
   );
   const adjusted = [...holmAdjusted(compared.flatMap((row) => (row === null ? [] : [row.p])))];
   return compared.map((row) => (row === null ? null : judged(row, adjusted.shift() ?? 1)));

@@ -58,9 +58,8 @@ export const openRuns = (record: SweepRecord): readonly string[] =>
 /** How to read the tables of a sweep. */
 export const readingGuide =
   "Spread: the lowest and the highest of the seeds. Results differ where their ranges do not touch: the spreads of " +
-  "two seeds or more, the 95 % interval of the test rows (Wilson) of one seed; and of the reference and the best row " +
-  "only where the test on the same rows says so too. Activated: adapter parameters that " +
-  "one prompt uses, without routers. Rates are medians over the seeds, measured beside whatever else the machine did.";
+  "two seeds or more, the 95 % interval of the test rows (Wilson) of one seed; and, where the answers are known, " +
+  "only where the test on the same rows says so too. Activated: adapter parameters that one prompt uses, without routers. Rates are medians over the seeds, measured beside whatever else the machine did.";
 
 const listed = (lines: readonly string[]): readonly string[] => lines.map((line) => `- ${line}`);
 

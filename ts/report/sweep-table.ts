@@ -20,6 +20,7 @@ export interface SweepRow {
   readonly spread: Range | null;
   /** What decides comparisons: the spread of two seeds or more, Wilson's 95 % interval of one accuracy. */
   readonly range: Range | null;
+  /** By the ranges and, where known, row by row. */
   readonly againstBefore: Comparison;
   /** Against the row with the best median, by the ranges and, where known, row by row; null for that row itself. */
   readonly againstBest: Comparison | null;
@@ -123,21 +124,24 @@ const bestRow = (rows: readonly SweepRow[], higherIsBetter: boolean): SweepRow |
     .toSorted((left, right) => sign * ((right.median ?? 0) - (left.median ?? 0)))[0];
 };
 
-/** Whether the rows' own test, where one of the two is the reference, does not tell them apart. */
-const isInsideNoise = (row: SweepRow, best: SweepRow | undefined): boolean =>
-  [
-    row.paired?.reference === best?.row ? row.paired : null,
-    best?.paired?.reference === row.row ? best.paired : null,
-  ].some((paired) => paired?.verdict === "inside the noise");
-
 /** Seeds whose ranges do not touch may still differ by few answers: both tests have to say so. */
-const withBest = (rows: readonly SweepRow[], higherIsBetter: boolean): readonly SweepRow[] => {
+const unlessNoise = (comparison: Comparison, paired: PairedRow | null | undefined): Comparison =>
+  comparison !== "unknown" && paired?.verdict === "inside the noise" ? "inside the spread" : comparison;
+
+/** Adds how the rows lie to the untuned model and to the best of them; `pairedWith` compares all of them row by row. */
+const withComparisons = (
+  rows: readonly SweepRow[],
+  higherIsBetter: boolean,
+  pairedWith: (name: string | null) => readonly (PairedRow | null)[],
+): readonly SweepRow[] => {
   const best = bestRow(rows, higherIsBetter);
-  const against = (row: SweepRow): Comparison => {
-    const comparison = compare(row.range, best?.range ?? null, higherIsBetter);
-    return comparison !== "unknown" && isInsideNoise(row, best) ? "inside the spread" : comparison;
-  };
-  return rows.map((row) => ({ ...row, againstBest: row === best ? null : against(row) }));
+  const [before, beside] = [pairedWith(null), best === undefined ? [] : pairedWith(best.row)];
+  return rows.map((row, index) => ({
+    ...row,
+    againstBefore: unlessNoise(row.againstBefore, before[index]),
+    againstBest:
+      row === best ? null : unlessNoise(compare(row.range, best?.range ?? null, higherIsBetter), beside[index]),
+  }));
 };
 
 interface TableSource {
@@ -155,8 +159,16 @@ const tableOf = (group: string, task: string | null, { jobs, results, ...source 
     );
   const names = distinct(runs.map(({ row }) => row));
   const reference = names.find((name) => name === source.reference) ?? names[0] ?? null;
-  const paired =
-    task === null || reference === null ? [] : pairedRows({ rows: names, jobs: runs, task, reference, results });
+  /** Against a row; null: against the untuned model. */
+  const pairedWith = (name: string | null): readonly (PairedRow | null)[] => {
+    if (task === null) return [];
+    const beside = (job: SweepJobRecord): SweepJobRecord | undefined =>
+      name === null
+        ? jobs.find(({ id }) => id === job.before)
+        : runs.find(({ row, seed }) => row === name && seed === job.seed);
+    return pairedRows({ rows: names, jobs: runs, task, reference: { name: name ?? "before", beside }, results });
+  };
+  const paired = reference === null ? [] : pairedWith(reference);
   const rows = names.map((name, index) => {
     const ofRow = runs.filter(({ row }) => row === name);
     return { ...rowOf(ofRow, task, beforeOf(ofRow[0])), paired: paired[index] ?? null };
@@ -170,7 +182,7 @@ const tableOf = (group: string, task: string | null, { jobs, results, ...source 
     chance: scores[0]?.chance ?? null,
     majority: scores[0]?.majority ?? null,
     reference: task === null ? null : reference,
-    rows: withBest(rows, task !== null),
+    rows: withComparisons(rows, task !== null, pairedWith),
   };
 };
 

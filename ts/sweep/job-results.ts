@@ -19,13 +19,15 @@ interface ReadScore {
   readonly problem?: string | undefined;
 }
 
-const readScore = async (folder: string, score: ScoreFigures): Promise<ReadScore> => {
-  const file = join(folder, `${resultName(score)}.json`);
+const readScore = async (file: string, score: ScoreFigures): Promise<ReadScore> => {
   if (!existsSync(file)) return { results: [], problem: `${file} is gone` };
   try {
     const read = await readResults(file);
     // An adapter may have been scored again by hand: only what the sweep's own score came from is its result.
-    const own = read.filter((of) => of.protocol === score.protocol && of.accuracy === score.accuracy);
+    const own = read.filter(
+      ({ task, protocol, accuracy }) =>
+        task === score.task && protocol === score.protocol && accuracy === score.accuracy,
+    );
     const problem = own.length === 0 ? `${file} no longer holds the sweep's score` : undefined;
     return { results: own.map(shortened), problem };
   } catch (error) {
@@ -34,7 +36,7 @@ const readScore = async (folder: string, score: ScoreFigures): Promise<ReadScore
   }
 };
 
-/** What the runs of a sweep answered row by row. */
+/** What the jobs of a sweep answered row by row. */
 export interface JobAnswers {
   /** By job; nothing of a job whose files are gone, broken or others. */
   readonly results: ReadonlyMap<string, readonly StoredResult[]>;
@@ -42,16 +44,18 @@ export interface JobAnswers {
   readonly problems: readonly string[];
 }
 
-/** Reads what the finished runs of a sweep answered, from their own result files. */
+/** Reads what the finished jobs of a sweep answered, runs and untuned models, from their own result files. */
 export const readJobResults = async (out: string, jobs: readonly SweepJobRecord[]): Promise<JobAnswers> => {
   const results = new Map<string, readonly StoredResult[]>();
   const problems: string[] = [];
   for (const { id, name, kind, state, scores } of jobs) {
-    if (kind !== "run" || state !== "finished") continue;
-    const folder = runFolder(jobPlaces(out, id).run).results;
+    if (state !== "finished") continue;
+    const { run, outputs } = jobPlaces(out, id);
+    const { results: folder } = runFolder(run);
     const read: StoredResult[] = [];
     for (const score of scores ?? []) {
-      const { results: own, problem } = await readScore(folder, score);
+      const file = kind === "run" ? join(folder, `${resultName(score)}.json`) : outputs;
+      const { results: own, problem } = await readScore(file, score);
       read.push(...own);
       if (problem !== undefined) problems.push(`${name}, left out of the comparison row by row: ${problem}`);
     }

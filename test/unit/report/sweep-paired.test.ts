@@ -78,6 +78,30 @@ describe("a sweep's paired comparisons", () => {
     });
   });
 
+  it("calls no row worse than the best, or better than the untuned model, that the same questions do not tell apart", () => {
+    const few = "1".repeat(9).padEnd(20, "0");
+    const { record, results } = sweepOf({
+      lora: [zeros, zeros],
+      milora: [few, few],
+      dora: [better, better],
+    });
+    const untuned = { ...jobOf("before", 0, five), kind: "before" as const, seed: null, id: "untuned" };
+    const jobs = [...record.jobs.map((job) => ({ ...job, before: "untuned" })), untuned];
+    const withUntuned = sweepRecordSchema.parse({ ...record, plan: [...record.plan, "untuned"], jobs });
+    const known = new Map([...results, ["untuned", [madeUpResult(five)]]]);
+    const rows = rowsOf({ record: withUntuned, results: known });
+    // No ranges touch; of milora and dora, of which neither is the reference, three questions are not enough.
+    expect(rows.map(({ againstBest }) => againstBest)).toEqual(["worse", "inside the spread", null]);
+    expect(rows.map(({ againstBefore }) => againstBefore)).toEqual([
+      "inside the spread",
+      "inside the spread",
+      "better",
+    ]);
+    // Without the answers the ranges decide.
+    const unknown = rowsOf({ record: withUntuned, results: new Map() });
+    expect(unknown.map(({ againstBest }) => againstBest)).toEqual(["worse", "worse", null]);
+  });
+
   it("the same rows again are no new evidence: three equal seeds say what one says", () => {
     const one = rowsOf(sweepOf({ a: ["0000000000"], b: ["1111100000"] }))[1]?.paired;
     const three = rowsOf(sweepOf({ a: Array(3).fill("0000000000"), b: Array(3).fill("1111100000") }))[1]?.paired;

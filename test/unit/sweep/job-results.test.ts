@@ -28,7 +28,7 @@ const job = (id: string, change: object = {}) => ({
   ...change,
 });
 
-it("reads what runs answered, where the file still holds the score that the sweep recorded", async () => {
+it("reads what runs and untuned models answered, where the file still holds the score that the sweep recorded", async () => {
   const out = await temporaryFolder();
   const files: Readonly<Record<string, string | undefined>> = {
     good: JSON.stringify(result),
@@ -46,6 +46,9 @@ it("reads what runs answered, where the file still holds the score that the swee
     if (text === undefined) await rm(dirname(file), { recursive: true });
     else await writeFile(file, text);
   }
+  const { outputs } = jobPlaces(out, "before");
+  await mkdir(dirname(outputs), { recursive: true });
+  await writeFile(outputs, JSON.stringify({ results: [result, { ...result, task: "another" }] }));
   const ids = Object.keys(files);
   const { jobs } = sweepRecordSchema.parse({
     format: 1,
@@ -67,6 +70,7 @@ it("reads what runs answered, where the file still holds the score that the swee
     broken: 0,
     foreign: 0,
     gone: 0,
+    before: 1,
   });
   // Each that could not be read is listed with its reason.
   expect(problems.map((line) => line.split(",")[0])).toEqual(["protocol", "accuracy", "broken", "foreign", "gone"]);
