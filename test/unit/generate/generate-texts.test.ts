@@ -66,6 +66,7 @@ test("prompts of several tenants go in one call and come back in order", async (
         ],
         maxNewTokens: 128,
         beams: 1,
+        compile: false,
         explain: true,
       },
     },
