@@ -21,6 +21,7 @@ def test_defaults_are_filled_at_every_depth():
         "maxNewTokens": 128,
         "beams": 1,
         "explain": False,
+        "compile": False,
         "cutPrompts": False,
     }
     training = validate_input("startTraining", {"adapter": "x", "maxGradientNorm": None})
