@@ -10,7 +10,7 @@ import { temporaryFolder } from "../support/temporary-folder.js";
 const generated = z.object({ outputs: z.array(z.object({ text: z.string() })) });
 const texts = z.object({ batch: z.array(z.string()), single: z.array(z.string()) });
 
-const newTokens = 8;
+const newTokens = 12;
 /** Twenty prompts of very different lengths. */
 const prompts = Array.from(
   { length: 20 },
