@@ -69,7 +69,7 @@ const pytestCounts = (folder, python, args, options) => {
 /** Files whose tests measure time: they run while nothing else does. */
 const timed = ".timed.test.ts";
 
-/** Vitest and pytest at once, each on its share of the cores, then what pytest printed, then what is timed. */
+/** Vitest and pytest at once, each on its share of the cores, then what is timed, then what pytest printed. */
 const allCounts = async (folder, python) => {
   const file = join(folder, "pytest.txt");
   const output = openSync(file, "w");
@@ -80,10 +80,10 @@ const allCounts = async (folder, python) => {
       vitestCounts(folder, python, ["--exclude", `**/*${timed}`], env),
       pytestCounts(folder, python, [], { output, env }),
     ]);
-    process.stdout.write(readText(file) ?? "");
     return [...counts, await vitestCounts(folder, python, [timed])];
   } finally {
     closeSync(output);
+    process.stdout.write(readText(file) ?? "");
   }
 };
 
