@@ -82,14 +82,8 @@ class Cluster:
         _kill(psutil.wait_procs(started, timeout=_SECONDS_TO_LEAVE)[1])
 
 
+# Leaves a Ray whose head was lost; a process is connected to one Ray at a time.
 _leaving: threading.Thread | None = None
-
-
-def leave_ray() -> None:
-    """Ends whatever connection an earlier group left, also one whose head was lost."""
-    if _leaving is not None:
-        _leaving.join()
-    ray.shutdown()
 
 
 def start_ray(address: str | None) -> Cluster:
@@ -109,6 +103,8 @@ def start_ray(address: str | None) -> Cluster:
             raise _unreachable(address, str(error)) from error
     for name, value in _LEAN.items():
         os.environ.setdefault(name, value)
+    if _leaving is not None:
+        _leaving.join()
     try:
         _init(address)
     except Exception as error:

@@ -16,7 +16,7 @@ from milora.server.ranks import routes
 from milora.server.ranks.errors import RankError, lost
 from milora.server.ranks.meeting import Meeting
 from milora.server.ranks.rank import Answer, versions
-from milora.server.ranks.ray_cluster import Cluster, leave_ray, place_ranks, start_ray
+from milora.server.ranks.ray_cluster import Cluster, place_ranks, start_ray
 
 _SECONDS_BETWEEN_LOOKS = 0.05
 _SECONDS_BETWEEN_HEAD_LOOKS = 1.0
@@ -31,8 +31,6 @@ def open_ray_group(scale: dict[str, Any], call: Call) -> RayGroup:
         MiloraError: ``environment/missing-package``, ``scale/unreachable``, ``scale/no-room``, ``scale/mismatch``,
             ``scale/lost``, ``input/invalid-spec``.
     """
-    # A group that ended by itself has left Ray already.
-    leave_ray()
     cluster = start_ray(scale["address"])
     group: RayGroup | None = None
     try:
@@ -96,7 +94,9 @@ class RayGroup:
         return routes.one_answer(name, answers)
 
     def close(self) -> None:
-        """Ends the ranks, and Ray where it was started for them."""
+        """Ends the ranks, and Ray where it was started for them; of a group that ended by itself nothing is left."""
+        if not self._actors:
+            return
         # Whom Ray cannot end any more ends by itself.
         self._meeting.close()
         if self._cluster.answers():
