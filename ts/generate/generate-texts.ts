@@ -40,7 +40,7 @@ export interface GenerateTextsOptions {
   readonly beams?: number | undefined;
   /** Adds the routing of each prompt. */
   readonly explain?: boolean | undefined;
-  /** Compiles the engine's decode step, once a model; pays for many or long texts. Errors: those of `engineOpen`. */
+  /** Compiles the engine's decode step, once a model: meant for GPUs, slower on CPUs so far. Errors: those of `engineOpen`. */
   readonly compile?: boolean | undefined;
   /** Requests that go to the model at once, of whichever adapters; 32 by default. */
   readonly batchSize?: number | undefined;
