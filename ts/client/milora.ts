@@ -1,6 +1,3 @@
-import { mkdtemp } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
 import type { z } from "zod";
 import type { DecodeBenchResult } from "../bench/decode.js";
 import type { TenantBenchResult } from "../bench/tenants.js";
@@ -10,20 +7,13 @@ import { openTextEngine, type EngineOptions, type StreamRequest, type TextEngine
 import type { ModelGraph } from "../graph/model-graph.js";
 import type { ParameterCount } from "../graph/parameter-count.js";
 import { resolveMethod } from "../methods/registry.js";
-import type { TrainEvent } from "../runs/events.js";
 import type { RoutingFigures } from "../runs/routing-record.js";
-import { newRunName } from "../runs/run-name.js";
 import { methodSchema } from "../spec/method.js";
 import { parseWith } from "../spec/parse.js";
-import { withMethodPreset, withPreset } from "../spec/presets.js";
-import { runSchema, type RunSpec } from "../spec/run.js";
-import { createTrainer } from "../train/create-trainer.js";
-import { dryRun, type TrainEstimate } from "../train/dry-run.js";
-import { fineTune } from "../train/fine-tune.js";
-import { startRun, type TrainRun } from "../train/run-handle.js";
+import { withPreset } from "../spec/presets.js";
+import type { TrainEstimate } from "../train/dry-run.js";
+import type { TrainRun } from "../train/run-handle.js";
 import type { Trainer } from "../train/trainer.js";
-import { loadTrainingData, writeTrainingData } from "../train/training-data.js";
-import { methodFromWarmStart } from "../train/warm-start.js";
 import { AdapterNames } from "./adapter-names.js";
 import type {
   Evaluated,
@@ -46,19 +36,12 @@ import {
 import { openEngine } from "./engine.js";
 import { evaluateOn, tasksOf } from "./evaluate.js";
 import { generateForTenants } from "./generate.js";
-import {
-  openOptionsSchema,
-  sessionRunSchema,
-  type OpenOptions,
-  type SessionRunInput,
-  type TrainInput,
-} from "./options.js";
+import { openOptionsSchema, type OpenOptions, type TrainInput } from "./options.js";
 import { resultRecord } from "./result-record.js";
-import { withRowFile } from "./row-file.js";
 import { routingFigures } from "./routing.js";
 import { createModelSession, type ModelSession, type Placement, type SessionHooks } from "./session.js";
 import { SessionStreams, type ChunkStream } from "./stream.js";
-import { trainProgress } from "./train-progress.js";
+import { estimateOn, trainerOn, trainOn } from "./training.js";
 import { exportLora, importLora, type ExportOptions, type ImportOptions, type UpcyclingResult } from "./upcycling.js";
 
 type MethodInput = z.input<typeof methodSchema>;
@@ -79,6 +62,10 @@ export class Milora {
     });
   }
 
+  get #opened() {
+    return { session: this.#session, settings: this.#options };
+  }
+
   async #names(): Promise<AdapterNames> {
     await this.#session.opened();
     const backend = await this.#session.backend();
@@ -97,64 +84,22 @@ export class Milora {
     return resolveMethod(await this.#session.graph(parsed), parsed).count;
   }
 
-  #runSpec(spec: SessionRunInput): RunSpec {
-    const { method, data, train } = parseWith(sessionRunSchema, withMethodPreset(spec), { what: "The spec" });
-    const { model, device, dtype, attention, quantization, scale } = this.#options;
-    return parseWith(
-      runSchema,
-      { model, method, data, train: { ...train, device, dtype, attention, quantization }, scale },
-      { what: "The spec" },
-    );
-  }
-
   /**
    * Fine-tunes the model. The run goes on by itself; its handle is an async iterable of events, with `stop`
    * and `result`.
    */
   train(spec: TrainInput, options: TrainOptions = {}): TrainRun {
-    const draw = (options.progress ?? process.stderr.isTTY === true) ? trainProgress(process.stderr) : undefined;
-    const onEvent = (event: TrainEvent): void => {
-      draw?.(event);
-      options.onEvent?.(event);
-    };
-    return startRun(
-      async (control) => {
-        const resolved = this.#runSpec(await withRowFile(this.#session, spec));
-        const graph = await this.#session.graph(resolved.method);
-        const { device, dtype } = await this.#session.opened();
-        const session = { device, dtype, versions: await this.#session.versions() };
-        const out = resolve(options.out ?? join("runs", newRunName()));
-        const backend = await this.#session.backend();
-        const { resume = false } = options;
-        // The rows of a Python object go to a new file each time; that they are the same is looked at anyway.
-        const allow = "python" in spec.data ? [...(options.allow ?? []), "data.train"] : options.allow;
-        const hub = this.#session.hub(control.stopping);
-        return fineTune({ backend, graph, spec: resolved, out, resume, allow, control, session, hub });
-      },
-      { signal: options.signal, onEvent, decide: options.decide },
-    );
+    return trainOn(this.#opened, spec, options);
   }
 
   /** A trainer to own the loop with: the same spec as `train`; nothing has run yet. */
   async trainer(spec: TrainInput): Promise<Trainer> {
-    const { method, data, train } = this.#runSpec(await withRowFile(this.#session, spec));
-    const started = await methodFromWarmStart(method, train);
-    const resolved = resolveMethod(await this.#session.graph(started), started);
-    const rows = await loadTrainingData(data, train.seed, this.#session.hub());
-    const files = await writeTrainingData(rows, await mkdtemp(join(tmpdir(), "milora-rows-")));
-    await this.#session.opened();
-    const backend = await this.#session.backend();
-    const { format, devSource } = rows;
-    return createTrainer({ backend, adapter: "trained", method: resolved, settings: train, files, format, devSource });
+    return trainerOn(this.#opened, spec);
   }
 
   /** What `train` with this spec would take: parameters, memory, steps, time; by arithmetic and a trial of two steps. */
   async estimate(spec: TrainInput): Promise<TrainEstimate> {
-    const resolved = this.#runSpec(await withRowFile(this.#session, spec));
-    const graph = await this.#session.graph(resolved.method);
-    const [session, { vocabSize }] = [await this.#session.opened(), await this.#session.described()];
-    const [backend, hub] = [await this.#session.backend(), this.#session.hub()];
-    return dryRun({ backend, graph, spec: resolved, vocabSize, session, hub });
+    return estimateOn(this.#opened, spec);
   }
 
   /** Loads an adapter folder under a tenant's name; a name that is taken gets the new adapter. */
