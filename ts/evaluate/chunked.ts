@@ -1,3 +1,4 @@
+import type { BackendEvent } from "../backend/backend.js";
 import { MiloraError } from "../errors.js";
 import { chunks } from "../util/text.js";
 
@@ -5,11 +6,29 @@ export interface ChunkedOptions<Item, Result> {
   readonly items: readonly Item[];
   readonly sizeOf: (item: Item) => number;
   readonly batchSize: number;
-  /** Results of a chunk, in its order. */
-  readonly run: (items: readonly Item[]) => Promise<readonly Result[]>;
+  /** Results of a chunk, in its order; `onEvent` takes what the backend tells meanwhile. */
+  readonly run: (items: readonly Item[], onEvent: (event: BackendEvent) => void) => Promise<readonly Result[]>;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
+
+/**
+ * Tells progress while a chunk is at work: of its rows, in proportion, those that the backend's share stands for. The
+ * chunk's last row waits for its end, and nothing goes back where a chunk takes several calls.
+ */
+const progressWithin = (
+  { items, onProgress }: Pick<ChunkedOptions<unknown, unknown>, "items" | "onProgress">,
+  chunk: { readonly start: number; readonly size: number },
+) => {
+  let told = 0;
+  return (event: BackendEvent): void => {
+    if (event.type !== "progress" || event.total <= 0) return;
+    const rows = Math.min(Math.floor((chunk.size * event.done) / event.total), chunk.size - 1);
+    if (rows <= told) return;
+    told = rows;
+    onProgress?.(chunk.start + rows, items.length);
+  };
+};
 
 /**
  * Runs items in chunks of like size, the largest first (it needs the most memory, and the time left is then never too
@@ -25,7 +44,11 @@ export const runChunked = async <Item, Result>(options: ChunkedOptions<Item, Res
   onProgress?.(0, items.length);
   for (const chunk of chunks(bySize, batchSize)) {
     if (signal?.aborted === true) throw new MiloraError("cancelled", "The evaluation was cancelled.");
-    const part = await run(chunk.map(({ item }) => item));
+    const onEvent = progressWithin(options, { start: results.size, size: chunk.length });
+    const part = await run(
+      chunk.map(({ item }) => item),
+      onEvent,
+    );
     if (part.length !== chunk.length) {
       throw new MiloraError("internal", `${chunk.length} rows went to the model, ${part.length} came back.`);
     }

@@ -1,5 +1,5 @@
 import { askedInput } from "../backend/asked-input.js";
-import type { Backend } from "../backend/backend.js";
+import type { Backend, CallOptions } from "../backend/backend.js";
 import type { Hub, HubRecord } from "../data/hub.js";
 import { MiloraError } from "../errors.js";
 import type { HubChoice } from "../spec/data.js";
@@ -78,6 +78,8 @@ const loadItems = async (options: EvaluateOptions, template: string, split: Spli
   return { items, source };
 };
 
+type OnEvent = CallOptions["onEvent"];
+
 const chunking = ({ signal, onProgress, batchSize = 32 }: EvaluateOptions) => ({ signal, onProgress, batchSize });
 
 /** The field of a row whose prompt was cut. */
@@ -87,11 +89,11 @@ const byGeneration = async (options: EvaluateOptions, items: readonly Item[], te
   const { backend, adapter, task, beams = 1, maxNewTokens = task.maxNewTokens, reader = "robust", signal } = options;
   let newTokens = 0;
   let seconds = 0;
-  const write = async (prompts: readonly Asked[]) => {
+  const write = async (prompts: readonly Asked[], onEvent: OnEvent) => {
     const requests = prompts.map((asked) => ({ adapter, ...askedInput(asked) }));
     const startedAt = performance.now();
     const input = { requests, beams, maxNewTokens, cutPrompts: true };
-    const { outputs } = await backend.call("generate", input, { signal });
+    const { outputs } = await backend.call("generate", input, { signal, onEvent });
     seconds += (performance.now() - startedAt) / 1000;
     newTokens += outputs.reduce((total, output) => total + output.newTokens, 0);
     return outputs;
@@ -100,8 +102,13 @@ const byGeneration = async (options: EvaluateOptions, items: readonly Item[], te
     ...chunking(options),
     items,
     sizeOf: ({ rendered }) => rendered.prompt.length,
-    run: async (chunk) => {
-      const written = await generateTurns({ task, template, items: chunk, write });
+    run: async (chunk, onEvent) => {
+      const written = await generateTurns({
+        task,
+        template,
+        items: chunk,
+        write: async (asked) => write(asked, onEvent),
+      });
       return written.flatMap((turns, position) =>
         chunk.slice(position, position + 1).map(({ example, index, rendered: { prompt }, expected }) => {
           const output = turns[0]?.output ?? "";
@@ -143,13 +150,13 @@ const byLikelihood = async (options: EvaluateOptions, items: readonly Item[]): P
     // Prompts of like length share a pass, so the more rows a call has, the less is padded.
     batchSize: batchSize * 8,
     sizeOf: ({ rendered: { prompt } }) => prompt.length,
-    run: async (chunk) => {
+    run: async (chunk, onEvent) => {
       const rows = chunk.map(({ rendered }) => ({
         ...askedInput(rendered),
         choices: [...(rendered.choices ?? [])],
       }));
       const { scores, truncated = [] } = await backend
-        .call("scoreChoices", { rows, adapter, microBatch: options.batchSize }, { signal })
+        .call("scoreChoices", { rows, adapter, microBatch: options.batchSize }, { signal, onEvent })
         .catch((error: unknown) => {
           throw placedError(error, chunk, { task, split });
         });

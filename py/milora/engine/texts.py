@@ -138,13 +138,14 @@ def _by_engine(
     numbers = {engine.submit(_engine_request(one, encoder, settings)): index for index, one in asked.items()}
     total = len(asked) * settings.max_new_tokens
     outputs: dict[int, Generated] = {}
-    done = 0
+    done = 0  # of each request's most tokens; one that ends early is done with all of them
     while not engine.is_idle:
         for event in engine.step(1):
             if isinstance(event, TokenEvent):
                 done += len(event.token_ids)
             elif event.error is None:
                 index = numbers[event.request]
+                done += settings.max_new_tokens - len(event.token_ids)
                 outputs[index] = _read_end(event, host, encoder, asked[index], settings)
         on_step(done, total)
     return outputs

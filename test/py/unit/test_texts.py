@@ -188,3 +188,14 @@ def test_cut_prompts_cancels_and_progress(world):
     with pytest.raises(CancelledError):
         world.texts(long, cut=True, on_step=cancel)
     assert_same(world.texts(long, cut=True), found)
+
+
+def test_a_text_that_ends_early_is_done_with_all_of_its_tokens(world, monkeypatch):
+    requests = [GenerationRequest(Prompt(text), "t-milora") for text in TEXTS]
+    monkeypatch.setattr(world.encoder, "stop_ids", range(world.base.config.vocab_size))
+    seen: list[int] = []
+    found = world.texts(requests, on_step=lambda done, total: seen.append(done))
+    assert [output.new_tokens for output in found] == [1] * 4
+    assert seen == sorted(seen)
+    # The last step of the engine, then the end of the call.
+    assert seen[-2:] == [28, 28]
