@@ -150,10 +150,12 @@ describe("milora sweep", () => {
   it("plans the runs of a table of the paper without starting Python, and names a table that is none", async () => {
     const out = join(await temporaryFolder(), "out");
     const env = { MILORA_PYTHON: "/nowhere/python" };
-    const rest = ["--model", "m", "--data", "d", "--scale", "small", "--out", out, "--dry-run", "--json"];
+    const rest = ["--model", "m", "--scale", "small", "--out", out, "--dry-run", "--json"];
     const planned = await runProgram(["reproduce", "figure-3", ...rest], { env });
     expect(planned.exitCode, planned.stderr).toBe(0);
     expect(jsonOf(planned)).toMatchObject({ estimate: { left: 16, seconds: null } });
+    const speed = await runProgram(["reproduce", "table-4", ...rest], { env });
+    expect(jsonOf(speed)).toMatchObject({ bench: { beams: [1, 3], rounds: 3 } });
     expect(existsSync(out)).toBe(false);
     const wrong = await runProgram(["reproduce", "figure-9", ...rest], { env });
     expect(wrong.exitCode).toBe(2);

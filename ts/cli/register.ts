@@ -51,7 +51,7 @@ const registerTraining = (program: Command): void => {
       .description("run what a table or figure of the paper needs, and print it beside the paper's"),
   )
     .requiredOption("--model <model>", "a hub id, a folder, a .gguf file, or smollm2-135m")
-    .requiredOption("--data <dir>", "the folder that holds one folder a task; what it lacks is fetched from the hub")
+    .option("--data <dir>", "the folder that holds one folder a task; what it lacks is fetched from the hub")
     .option("--scale <name>", "paper, or small for a small model on one machine", "paper")
     .option("--rows <n>", `small scale: training rows of a task (default: ${smallSize.rows})`, number)
     .option("--test-rows <n>", `small scale: test rows of a task (default: ${smallSize.testRows})`, number)

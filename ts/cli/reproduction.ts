@@ -11,7 +11,7 @@ const sizes = ["rows", "testRows", "seeds"] as const satisfies readonly (keyof S
 export const reproduceOptionsSchema = z
   .object({
     model: z.string().min(1),
-    data: z.string().min(1),
+    data: z.string().min(1).optional(),
     scale: z.enum(["paper", "small"]),
     rows: z.int().min(16).optional(),
     testRows: z.int().min(1).optional(),

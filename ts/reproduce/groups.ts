@@ -22,8 +22,8 @@ export const smallSize: SmallSize = { rows: 800, testRows: 400, seeds: 3 };
 /** Where a target is reproduced: the model, the folder of the data, and how large. */
 export interface Setting {
   readonly model: string;
-  /** Folder that holds one folder a task. */
-  readonly dir: string;
+  /** Folder that holds one folder a task; without it all rows are fetched from the hub. */
+  readonly dir: string | undefined;
   readonly scale: Scale;
   /** Of the small scale. */
   readonly small: SmallSize;
@@ -43,16 +43,17 @@ const paperTemplates: Readonly<Record<string, string>> = { aqua: "rationale", gs
 const paperTemplate = (task: string): string => paperTemplates[task] ?? "choice-label";
 
 /** Rows of one task, or a share of a mix of so many. */
-const source = ({ dir, scale, small }: Setting, task: string, of: number) =>
-  scale === "paper"
-    ? { task, template: paperTemplate(task), dir }
+const source = ({ dir, scale, small }: Setting, task: string, of: number) => {
+  const place = { task, ...(dir === undefined ? {} : { dir }) };
+  return scale === "paper"
+    ? { ...place, template: paperTemplate(task) }
     : {
-        task,
+        ...place,
         template: task === "alpaca" ? "alpaca" : "choice-text",
-        dir,
         limit: Math.round(small.rows / of),
         dev: { split: 0.05 },
       };
+};
 
 const dataOf = (setting: Setting, tasks: readonly string[]) => {
   const sources = tasks.map((task) => source(setting, task, tasks.length));

@@ -32,38 +32,47 @@ const rangeText = ({ range }: ComparedRow, measure: ComparedTable["measure"]): s
 
 const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
 
+/** Speeds are of no training: nothing trains, there is no model before it, and no seeds. */
+const isOfTraining = ({ measure }: ComparedTable): boolean => measure !== "speed";
+
 /** The paper's columns that a table has: none, its value, or that and the parameters that it prints. */
-const paperColumns = ({ source, rows }: ComparedTable): readonly string[] => {
+const paperColumns = ({ source, rows }: ComparedTable): readonly ("paper" | "paper trains")[] => {
   if (source === null) return [];
   return rows.some(({ paperTrainable }) => paperTrainable !== null) ? ["paper", "paper trains"] : ["paper"];
 };
 
-const rowCells = (row: ComparedRow, table: ComparedTable): readonly string[] => {
+/** The columns that a table has: their names and a row's cells. */
+const columnsOf = (table: ComparedTable): readonly (readonly [string, (row: ComparedRow) => string])[] => {
   const { measure } = table;
-  const paper = [row.paper === null ? none : String(row.paper), row.paperTrainable ?? none];
-  return [
-    row.row,
-    row.trainable?.toLocaleString("en") ?? none,
-    shown(row.before, measure),
-    shown(row.ours, measure),
-    rangeText(row, measure),
-    String(row.seeds),
-    ...paper.slice(0, paperColumns(table).length),
-  ];
+  const cells = {
+    row: (row: ComparedRow) => row.row,
+    trains: ({ trainable }: ComparedRow) => trainable?.toLocaleString("en") ?? none,
+    untuned: ({ before }: ComparedRow) => shown(before, measure),
+    ours: ({ ours }: ComparedRow) => shown(ours, measure),
+    range: (row: ComparedRow) => rangeText(row, measure),
+    seeds: ({ seeds }: ComparedRow) => String(seeds),
+    paper: ({ paper }: ComparedRow) => (paper === null ? none : String(paper)),
+    "paper trains": ({ paperTrainable }: ComparedRow) => paperTrainable ?? none,
+  };
+  const own = isOfTraining(table)
+    ? (["row", "trains", "untuned", "ours", "range", "seeds"] as const)
+    : (["row", "ours"] as const);
+  return [...own, ...paperColumns(table)].map((name) => [name, cells[name]]);
 };
 
 const tableLines = (table: ComparedTable): readonly string[] => {
   const { column, group, measure, source, protocols, rows } = table;
-  const columns = ["row", "trains", "untuned", "ours", "range", "seeds", ...paperColumns(table)];
+  const columns = columnsOf(table);
+  const unit = isOfTraining(table) ? ` (${measure}${measure === "accuracy" ? ", %" : ""})` : "";
   return [
-    `## ${column}${group === null || group === column ? "" : `, trained on ${group}`} (${measure}${measure === "accuracy" ? ", %" : ""})`,
+    `## ${column}${group === null || group === column ? "" : `, trained on ${group}`}${unit}`,
     "",
     source === null ? "The paper prints no figures of this column." : `Paper: ${source}.`,
     ...protocols.map((protocol) => `Ours: ${protocol}.`),
     "",
-    line(columns),
+    line(columns.map(([name]) => name)),
     line(columns.map((_, index) => (index === 0 ? "---" : "---:"))),
-    ...rows.map((row) => line(rowCells(row, table))),
+    ...rows.map((row) => line(columns.map(([, cellOf]) => cellOf(row)))),
     "",
   ];
 };
@@ -103,7 +112,7 @@ export const reproductionMarkdown = (reproduction: Reproduction): string => {
     ...list("Not there yet", missing),
     ...tables.flatMap(tableLines),
     ...routingLines(routing),
-    ...(tables.length === 0 ? [] : [guide, ""]),
+    ...(tables.some(isOfTraining) ? [guide, ""] : []),
     ...list("Not as in the paper", differences),
   ].join("\n");
 };

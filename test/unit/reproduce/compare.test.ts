@@ -63,6 +63,40 @@ describe("comparedTables", () => {
   });
 });
 
+it("a table of speeds has no columns of a training", () => {
+  const speed = { ours: 19.94, range: null, seeds: 0, before: null, trainable: null, paperTrainable: null };
+  const tables = [
+    {
+      column: "tokens/s, 1 beam",
+      group: null,
+      measure: "speed" as const,
+      source: "Table 4",
+      protocols: [],
+      rows: [
+        { ...speed, row: "base (milora)", paper: null },
+        { ...speed, row: "milora (milora)", paper: 43.7 },
+      ],
+    },
+  ];
+  const rest = { target: "table-4", title: "Table 4", scale: "small", model: "m", routing: [], missing: [] };
+  const text = reproductionMarkdown({ ...rest, tables, differences: ["another machine"] });
+  expect(text.split("\n").slice(4)).toEqual([
+    "## tokens/s, 1 beam",
+    "",
+    "Paper: Table 4.",
+    "",
+    "| row | ours | paper |",
+    "| --- | ---: | ---: |",
+    "| base (milora) | 19.9 | - |",
+    "| milora (milora) | 19.9 | 43.7 |",
+    "",
+    "## Not as in the paper",
+    "",
+    "- another machine",
+    "",
+  ]);
+});
+
 it("writes what is missing first, and what is not as in the paper last", () => {
   const text = reproductionMarkdown({
     target: "table-1",
