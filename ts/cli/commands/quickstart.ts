@@ -35,8 +35,16 @@ export const quickstart = async (context: CommandContext, raw: object): Promise<
     onProgress: stageProgress(),
     hooks: { onProgress: (progress) => tell(describeSetupProgress(progress)) },
   });
-  const { before, after, run, examples, report, seconds } = result;
-  const figures = { before: before.accuracy, after: after.accuracy, run: run.folder, report, seconds, examples };
+  const { before, after, run, examples, report, seconds, placement } = result;
+  const figures = {
+    before: before.accuracy,
+    after: after.accuracy,
+    run: run.folder,
+    report,
+    seconds,
+    placement,
+    examples,
+  };
   printResult(context, figures, () => [
     "",
     `exact match before: ${percent(before.accuracy)} (${before.correct}/${before.total})`,
