@@ -9,6 +9,7 @@ from milora.models.forwards import Forward, forwards_replaced, is_untouched
 from milora.models.open import OpenedModel, open_model, seed_everything
 from milora.models.placement import Placement, available_devices, choose_placement
 from milora.models.precision import ROUNDED
+from milora.models.right_padded import right_padded
 from milora.models.source import DEMO_MODEL, ModelSource, resolve_source
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "logits_at",
     "open_model",
     "resolve_source",
+    "right_padded",
     "run_decoder",
     "seed_everything",
 ]

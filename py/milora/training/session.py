@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from milora.data import Dataset
 from milora.errors import MiloraError
-from milora.models import fast_decoder, seed_everything
+from milora.models import fast_decoder, right_padded, seed_everything
 from milora.training.batching import StepRows, step_rows
 from milora.training.figures import DeviceFigures, Group, StepFigures, read_figures
 from milora.training.loss_scale import LossScale
@@ -210,7 +210,7 @@ class TrainingSession:
             return self.hooks.extra_loss(self.model, self.adapter) if kind == "weights" else None
 
         # The casts of what trains are made here, once for all micro-batches.
-        with self.hooks.fast_forwards(self.model, self.adapter), fast_decoder(self.model):
+        with self.hooks.fast_forwards(self.model, self.adapter), fast_decoder(self.model), right_padded(self.model):
             sums = loss.backward(rows, trained, self._scaled, extra)
         if self.scale is not None:
             self.scale.unscale(parameters)
