@@ -10,20 +10,25 @@ export class CancelFlag {
   readonly path: string;
   readonly #folder: string;
   readonly #descriptor: number;
+  #raised = false;
   #closed = false;
 
   constructor() {
     this.#folder = mkdtempSync(join(tmpdir(), "milora-bridge-"));
     this.path = join(this.#folder, "cancel");
     this.#descriptor = openSync(this.path, "wx+", 0o600);
-    this.lower();
+    this.#write(lowered);
   }
 
   raise(): void {
+    this.#raised = true;
     this.#write(raised);
   }
 
   lower(): void {
+    // Asked after every call: a training makes thousands of them, and hardly any is cancelled.
+    if (!this.#raised) return;
+    this.#raised = false;
     this.#write(lowered);
   }
 
