@@ -71,31 +71,35 @@ def test_an_update_reads_nothing(tiny_model: Any, lora_plan: Any, random_dataset
     assert reads.found == ["aten::_local_scalar_dense"]
 
 
-@pytest.mark.parametrize("family", ["llama", "phi3"])
+@pytest.mark.parametrize(("family", "method"), [("llama", "milora"), ("phi3", "milora"), ("llama", "soft tokens")])
 def test_padding_that_no_token_sees_changes_nothing(
     tiny_model: Any,
     milora_plan: Any,
+    planned: Any,
     random_dataset: Any,
     monkeypatch: pytest.MonkeyPatch,
     randomize: Any,
     family: str,
+    method: str,
 ) -> None:
     """With and without the padding in sdpa's masks; alone in its batch a row has none."""
     base = tiny_model(family).requires_grad_(False)
     base.set_attn_implementation("sdpa")
     # So far back a Phi-3 looks; a Llama does not know the setting.
     base.config.sliding_window = 6
-    model = attach_adapter(base, milora_plan(base), "tuned")
+    soft = planned(base, "MILORA_P_TUNING_V2", only=["attention"], tokens=3, embedding=4)
+    model = attach_adapter(base, milora_plan(base) if method == "milora" else soft, "tuned")
     randomize(model, "tuned")
     session = TrainingSession(model, "tuned", TrainingSettings(micro_batch=8), pad_id=0)
-    own = ALL_MASK_ATTENTION_FUNCTIONS["sdpa"]
+    name = base.config._attn_implementation
+    own = ALL_MASK_ATTENTION_FUNCTIONS[name]
 
     def made() -> tuple[torch.Tensor, list[torch.Tensor]]:
         figures = session._accumulate(session._rows(random_dataset(LENGTHS), range(len(LENGTHS))), "weights")
         return figures.loss, session.weights.take_gradients()
 
     loss, gradients = made()
-    assert ALL_MASK_ATTENTION_FUNCTIONS["sdpa"] is own
+    assert ALL_MASK_ATTENTION_FUNCTIONS[name] is own
     monkeypatch.setattr("milora.training.session.right_padded", lambda _model: contextlib.nullcontext())
     masked_loss, masked_gradients = made()
     torch.testing.assert_close(loss, masked_loss, rtol=1e-6, atol=1e-6)
