@@ -96,6 +96,7 @@ def test_padding_that_no_token_sees_changes_nothing(
 
     def made() -> tuple[torch.Tensor, list[torch.Tensor]]:
         figures = session._accumulate(session._rows(random_dataset(LENGTHS), range(len(LENGTHS))), "weights")
+        assert figures.loss is not None
         return figures.loss, session.weights.take_gradients()
 
     loss, gradients = made()
