@@ -28,7 +28,14 @@ export default defineConfig({
   cleanUrls: false,
   metaChunk: true,
   // The default theme's comments and numbers are too faint on a code block's ground (WCAG 2, AA).
-  markdown: { theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" } },
+  markdown: {
+    theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
+    config: ({ renderer: { rules } }) => {
+      const codeBlock = rules.code_block;
+      // An indented block scrolls sideways too; the keyboard has to reach it, as it does the fenced ones.
+      rules.code_block = (...args) => codeBlock(...args).replace("<pre", '<pre tabindex="0"');
+    },
+  },
   themeConfig: {
     search: { provider: "local" },
     outline: [2, 3],

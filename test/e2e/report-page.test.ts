@@ -1,6 +1,5 @@
 import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Browser, Page } from "playwright-core";
@@ -9,7 +8,7 @@ import { packageRoot } from "../../ts/bridge/environment/index.js";
 import { buildReport } from "../../ts/report/build-report.js";
 import { reportHtml } from "../../ts/report/html/report-html.js";
 import { readReportInputs } from "../../ts/report/sources/read-inputs.js";
-import { chromiumFile, noChromium, openBrowser, threadSeconds, watchPage } from "../support/browser.js";
+import { chromiumFile, noChromium, openBrowser, seriousFaults, threadSeconds, watchPage } from "../support/browser.js";
 import {
   decodeBench,
   judged,
@@ -27,8 +26,6 @@ const executable = chromiumFile();
 
 /** Kept for people to look at; git ignores it. */
 const artefacts = join(packageRoot, ".test-runs", "report");
-
-const axeSource = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
 /** A report of made-up runs and all other kinds of input. */
 const writeReport = async (name: string, runs: readonly MadeUpRun[]): Promise<string> => {
@@ -87,11 +84,7 @@ describe.skipIf(executable === undefined)(
         expect(states).toHaveLength(10);
         expect(new Set(states)).toEqual(new Set(["drawn"]));
         await page.screenshot({ path: join(artefacts, `${colorScheme}.png`), fullPage: true });
-        await page.addScriptTag({ path: axeSource });
-        const serious: unknown = await page.evaluate(`axe.run().then(({ violations }) => violations
-      .filter(({ impact }) => impact === "serious" || impact === "critical")
-      .map(({ id, nodes }) => id + ": " + nodes.map(({ html }) => html.slice(0, 120)).join(" | ")))`);
-        expect(serious).toEqual([]);
+        expect(await seriousFaults(page)).toEqual([]);
         expect(complaints).toEqual([]);
         await page.close();
       },

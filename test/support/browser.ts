@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
 import { chromium, type Browser, type Page } from "playwright-core";
 
 const usualPlaces = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
@@ -15,17 +16,28 @@ export const noChromium = "no Chromium: install Debian's package chromium, or na
 export const openBrowser = (executablePath: string): Promise<Browser> =>
   chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 
-/** All that a page complains of, or loads from elsewhere, as it happens. */
-export const watchPage = (page: Page): readonly string[] => {
+/** All that a page complains of, or loads from elsewhere than files and its own origin, as it happens. */
+export const watchPage = (page: Page, origin = "file:"): readonly string[] => {
   const complaints: string[] = [];
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) complaints.push(`${message.type()}: ${message.text()}`);
   });
   page.on("pageerror", (error) => complaints.push(`exception: ${error.message}`));
   page.on("request", (request) => {
-    if (!/^(file|data|blob):/.test(request.url())) complaints.push(`request: ${request.url()}`);
+    const url = request.url();
+    if (!url.startsWith(origin) && !/^(data|blob):/.test(url)) complaints.push(`request: ${url}`);
   });
   return complaints;
+};
+
+const axeSource = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+
+/** What axe finds on a page that is serious or critical, with the elements. */
+export const seriousFaults = async (page: Page): Promise<unknown> => {
+  await page.addScriptTag({ path: axeSource });
+  return page.evaluate(`axe.run().then(({ violations }) => violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .map(({ id, nodes }) => id + ": " + nodes.map(({ html }) => html.slice(0, 120)).join(" | ")))`);
 };
 
 /** Seconds of processor time that the page's main thread has taken, however busy the machine is. */
