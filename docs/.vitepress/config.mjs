@@ -23,6 +23,7 @@ export default defineConfig({
   title: "milora",
   description:
     "Fine-tune Hugging Face checkpoints from TypeScript, with adapters that route themselves by the prompt.",
+  head: [["link", { rel: "icon", href: "/icon.svg" }]],
   srcDir: ".site",
   outDir: ".dist",
   cleanUrls: false,
