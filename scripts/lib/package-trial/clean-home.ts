@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
@@ -18,7 +18,7 @@ export interface CleanHome {
   readonly project: string;
   /** Runs a line of a shell in the project. `path`: a PATH of its own, below the project. */
   readonly run: (command: string, options?: { readonly path?: string }) => Promise<Done>;
-  /** Megabytes of all files in a folder of the home. */
+  /** Megabytes of all files in a folder of the home; 0 where it was not made, as a cache that nothing was put into. */
   readonly megabytes: (...path: readonly string[]) => number;
 }
 
@@ -47,7 +47,10 @@ export const createCleanHome = (): CleanHome & { readonly folder: string } => {
   return {
     folder,
     project,
-    megabytes: (...path) => folderBytes(join(folder, ...path)) / 1e6,
+    megabytes: (...path) => {
+      const place = join(folder, ...path);
+      return existsSync(place) ? folderBytes(place) / 1e6 : 0;
+    },
     run: async (command, { path } = {}) => {
       const started = performance.now();
       const env = { ...variables(), ...own, ...(path === undefined ? {} : { PATH: join(project, path) }) };
