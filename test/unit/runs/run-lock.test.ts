@@ -3,8 +3,9 @@ import { existsSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { lockRun } from "../../../ts/runs/run-lock.js";
+import { lockRun, lockRunWithin } from "../../../ts/runs/run-lock.js";
 import { temporaryFolder } from "../../support/temporary-folder.js";
+import { rejectionOf } from "../../support/thrown.js";
 
 /** No process has this id: it is above what Linux and macOS give. */
 const nobody = 2 ** 30;
@@ -47,6 +48,30 @@ describe("a run's lock", () => {
     const old = new Date(Date.now() - 120_000);
     utimesSync(file, old, old);
     lockRun(root, file)();
+  });
+
+  it("of a machine that is gone is waited for, and taken a minute after its last sign of life", async () => {
+    const root = await temporaryFolder();
+    const file = join(root, "run.lock");
+    writeFileSync(file, JSON.stringify({ pid: nobody, host: "elsewhere.example", start: null }));
+    const almost = new Date(Date.now() - 59_500);
+    utimesSync(file, almost, almost);
+    const { signal } = new AbortController();
+    expect(() => lockRun(root, file)).toThrow("on elsewhere.example");
+    const release = await lockRunWithin(root, file, { limitMs: 10_000, signal });
+    expect(JSON.parse(readFileSync(file, "utf8"))).toMatchObject({ pid: process.pid });
+    release();
+  });
+
+  it("that is held is waited for no longer than asked, nor once the sweep is stopped", async () => {
+    const root = await temporaryFolder();
+    const file = join(root, "run.lock");
+    const release = lockRun(root, file);
+    const { signal } = new AbortController();
+    await rejectionOf(lockRunWithin(root, file, { limitMs: 300, signal }), "run/exists");
+    await rejectionOf(lockRunWithin(root, file, { limitMs: 60_000, signal: AbortSignal.abort() }), "run/exists");
+    setTimeout(release, 300);
+    (await lockRunWithin(root, file, { limitMs: 60_000, signal }))();
   });
 
   it("that another took over meanwhile is left alone", async () => {
