@@ -17,7 +17,7 @@ const layers = {
   evaluate: ["errors", "util", "spec", "graph", "methods", "data", "tasks", "backend", "runs"],
   generate: ["errors", "util", "spec", "backend"],
   bench: ["errors", "util", "spec", "graph", "methods", "data", "tasks", "backend", "generate", "runs"],
-  sweep: ["errors", "util", "spec", "runs"],
+  sweep: ["errors", "util", "spec", "backend", "runs"],
   report: ["errors", "util", "spec", "graph", "methods", "runs"],
   reproduce: ["errors", "util", "spec", "report"],
   display: ["errors", "util", "spec", "runs", "train", "generate", "report"],

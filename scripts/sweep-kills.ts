@@ -5,14 +5,14 @@
  * `tsx scripts/sweep-kills.ts [--kills 20] [--steps 40] [--seed 1]` prints one JSON document; MILORA_PYTHON names the
  * Python. The model is a tiny random one.
  */
-import { execa } from "execa";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { packageRoot } from "../ts/bridge/environment/index.js";
 import { seededRandom } from "../ts/util/random.js";
 import { finishSweep, killSweep } from "./lib/sweep-kills.js";
+import { writeTinySweep } from "./lib/tiny-sweep.js";
 
 const { values } = parseArgs({
   options: {
@@ -24,40 +24,11 @@ const { values } = parseArgs({
 
 const folder = mkdtempSync(join(tmpdir(), "milora-sweep-kills-"));
 
-const tinyModel = async (): Promise<string> => {
-  const script = join(packageRoot, "test", "fixtures", "python", "make_tiny_model.py");
-  const path = join(folder, "tiny-llama");
-  await execa(process.env["MILORA_PYTHON"] ?? "python3", [script, path]);
-  return path;
-};
-
-const specFile = async (steps: number): Promise<string> => {
-  const rows = join(folder, "rows.jsonl");
-  const row = (index: number) => JSON.stringify({ prompt: `What follows ${index}?`, answer: ` ${index + 1}` });
-  writeFileSync(rows, Array.from({ length: 60 }, (_, index) => row(index)).join("\n"));
-  const every = Math.max(1, Math.floor(steps / 8));
-  const train = { maxSteps: steps, epochs: 1000, batchSize: 4, learningRate: 1e-3, device: "cpu", dtype: "float32" };
-  const sweep = {
-    name: "kills",
-    model: await tinyModel(),
-    spec: { data: { train: rows }, train: { ...train, checkpointEvery: every, evalEvery: every } },
-    axes: {
-      method: [
-        { kind: "lora", rank: 4 },
-        { kind: "milora", rank: 4, dropout: 0.1 },
-      ],
-      "train.seed": [0, 1],
-    },
-    groups: [{ name: "rows" }],
-  };
-  const file = join(folder, "sweep.json");
-  writeFileSync(file, JSON.stringify(sweep));
-  return file;
-};
-
 try {
   const steps = Number(values.steps);
-  const spec = await specFile(steps);
+  const python = process.env["MILORA_PYTHON"] ?? "python3";
+  const every = Math.max(1, Math.floor(steps / 8));
+  const spec = await writeTinySweep({ folder, python, steps, every, seeds: [0, 1] });
   const command = ["--import", "tsx", join(packageRoot, "ts", "cli", "main.ts")];
   const startedAt = performance.now();
   const undisturbed = await finishSweep({ command, spec }, join(folder, "straight"));

@@ -30,12 +30,15 @@ export interface SweepKillResult {
   readonly finishedAt: readonly number[];
 }
 
-interface Job {
+/** What is read of a job in `sweep.json`. */
+export interface Job {
   readonly id: string;
   readonly state: string;
+  readonly attempts: number;
 }
 
-const jobsIn = (out: string): readonly Job[] => {
+/** The jobs of the sweep in a folder. */
+export const jobsIn = (out: string): readonly Job[] => {
   const file = join(out, "sweep.json");
   // Written whole or not at all: what does not parse is a fault.
   return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")).jobs : [];

@@ -19,6 +19,7 @@ const commandExamples: Readonly<Record<string, readonly string[]>> = {
     "sweep sweep.json --out sweeps/mine --jobs 2",
     "sweep sweep.json --dry-run --trial",
     "sweep sweep.json --only lora",
+    "sweep sweep.json --out /shared/sweeps/mine --ray",
   ],
   reproduce: [
     `reproduce table-5 ${model} --data data --scale small --jobs 2`,

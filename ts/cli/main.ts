@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { endWithSweep } from "../sweep/end-with-parent.js";
+import { tellMachine } from "../sweep/machine.js";
 import { registerCommands } from "./register.js";
 import { printError } from "./output.js";
 
@@ -27,4 +28,5 @@ const main = async (): Promise<void> => {
 };
 
 endWithSweep();
+tellMachine();
 void main();

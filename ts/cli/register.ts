@@ -4,6 +4,9 @@ import { collect, number, run, withJson, withPlacement } from "./command-helpers
 import { addExamples } from "./examples.js";
 import { registerBenches } from "./register-bench.js";
 
+const jobsText = "runs at once: 1 by default, on Ray as many as it has room for";
+const rayText = "run each as a task of the Ray at an address: auto, or its head's host:port";
+
 const registerEnvironment = (program: Command): void => {
   withJson(program.command("setup").description("make the Python environment that milora uses"))
     .option("--demo", "with the embedded demo model")
@@ -40,7 +43,8 @@ const registerTraining = (program: Command): void => {
     program.command("sweep <spec>").description("run methods × tasks × seeds by a spec; goes on where it was stopped"),
   )
     .option("--out <dir>", "the sweep's folder; sweeps/<name> by default")
-    .option("--jobs <n>", "runs at once", number, 1)
+    .option("--jobs <n>", jobsText, number)
+    .option("--ray [address]", rayText)
     .option("--only <text>", "only the runs whose name or id contains it")
     .option("--dry-run", "list the runs, how they stand, and about what time and disk they take; run nothing")
     .option("--trial", "with --dry-run: try two steps of each row of which no run has finished")
@@ -61,7 +65,8 @@ const registerTraining = (program: Command): void => {
       number,
     )
     .option("--out <dir>", "the folder of the runs; reproduce/<target>-<scale> by default")
-    .option("--jobs <n>", "runs at once", number, 1)
+    .option("--jobs <n>", jobsText, number)
+    .option("--ray [address]", rayText)
     .option("--dry-run", "list the runs, how they stand, and about what time and disk they take; run nothing")
     .option("--trial", "with --dry-run: try two steps of each row of which no run has finished")
     .addHelpText(

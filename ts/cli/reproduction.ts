@@ -4,6 +4,7 @@ import { smallSize, type SmallSize } from "../reproduce/groups.js";
 import { reproductionMarkdown, type Reproduction } from "../reproduce/text.js";
 import { writeFileAtomic } from "../util/files.js";
 import { printResult, tell, type CommandContext } from "./output.js";
+import { rayOption } from "./sweep-starter.js";
 
 const sizes = ["rows", "testRows", "seeds"] as const satisfies readonly (keyof SmallSize)[];
 
@@ -17,7 +18,8 @@ export const reproduceOptionsSchema = z
     testRows: z.int().min(1).optional(),
     seeds: z.int().min(1).optional(),
     out: z.string().optional(),
-    jobs: z.int().min(1),
+    jobs: z.int().min(1).optional(),
+    ray: rayOption,
     dryRun: z.boolean().default(false),
     trial: z.boolean().default(false),
   })

@@ -1,17 +1,16 @@
-import { availableParallelism } from "node:os";
-import { MiloraError } from "../errors.js";
 import { writeSweepReport } from "../report/sweep-report.js";
 import { plannedJobs } from "../report/sweep-table.js";
 import type { JobResults } from "../report/sweep-paired.js";
 import type { SweepJobRecord, SweepRecord } from "../runs/sweep-record.js";
+import type { SweepRay } from "../spec/ray.js";
 import type { SweepSpec } from "../spec/sweep.js";
 import { openSweepBook, type SweepBook } from "../sweep/book.js";
-import { childStarter, type StartChild } from "../sweep/child.js";
 import type { SweepJob } from "../sweep/expand.js";
 import { readJobResults } from "../sweep/job-results.js";
 import { runSweep } from "../sweep/run-sweep.js";
 import { createProgress } from "../util/progress.js";
 import { percent, tell } from "./output.js";
+import { openStarter } from "./sweep-starter.js";
 
 /** A sweep to be run. */
 export interface SweepWork {
@@ -22,8 +21,10 @@ export interface SweepWork {
   readonly all: readonly SweepJob[];
   /** Those to do now. */
   readonly jobs: readonly SweepJob[];
-  /** Jobs at once. */
-  readonly parallel: number;
+  /** Jobs at once; by default one, and on Ray as many as it has room for. */
+  readonly parallel: number | undefined;
+  /** The Ray whose tasks the jobs are; without it they are processes of this machine. */
+  readonly ray: SweepRay | undefined;
 }
 
 /** What a sweep came to. */
@@ -64,28 +65,16 @@ const sweepProgress = (jobs: readonly SweepJob[], book: SweepBook) => {
   };
 };
 
-/** Children of a sweep that runs several at once share the cores, unless the user said how many threads. */
-const childEnvironment = (parallel: number): Readonly<Record<string, string>> =>
-  parallel === 1 || process.env["OMP_NUM_THREADS"] !== undefined
-    ? {}
-    : { OMP_NUM_THREADS: String(Math.max(1, Math.floor(availableParallelism() / parallel))) };
-
-/** Starts our own program for a sweep that runs so many at once. */
-export const ownProgram = (parallel: number, signal: AbortSignal): StartChild => {
-  const main = process.argv[1];
-  if (main === undefined) throw new MiloraError("internal", "The program's own file is not known.");
-  const program = [process.execPath, ...process.execArgv, main] as const;
-  return childStarter({ program, signal, env: childEnvironment(parallel) });
-};
-
 const execute = async (work: SweepWork, book: SweepBook, signal: AbortSignal): Promise<void> => {
-  const { out, jobs, parallel } = work;
-  const start = ownProgram(parallel, signal);
+  const { out, jobs, ray } = work;
+  const parallel = work.parallel ?? (ray === undefined ? 1 : jobs.length);
+  const starter = await openStarter({ parallel, ray, signal });
   const progress = sweepProgress(jobs, book);
   try {
-    await runSweep({ out, jobs, book, start, parallel, signal, onChange: progress.onChange });
+    await runSweep({ out, jobs, book, ...starter, parallel, onChange: progress.onChange });
   } finally {
     progress.close();
+    await starter.close();
   }
 };
 

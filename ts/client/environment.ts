@@ -1,5 +1,5 @@
 import { ensureEnvironment, inspectEnvironment, type EnvironmentProgress } from "../bridge/environment/index.js";
-import type { OpOutput } from "../backend/backend.js";
+import type { Backend, OpOutput } from "../backend/backend.js";
 import { MiloraError } from "../errors.js";
 import { openOptionsSchema } from "./options.js";
 import { createModelSession } from "./session.js";
@@ -34,25 +34,27 @@ const rayChecks = ({ version, address, cpus, gpus, nodes }: OpOutput<"inspectRay
   ];
 };
 
+/** A Python without a model, for what needs none; whoever opens it closes it. */
+export const openPython = (): Promise<Backend> => createModelSession(noModel, {}).backend();
+
+const withPython = async <Value>(use: (python: Backend) => Promise<Value>): Promise<Value> => {
+  const python = await openPython();
+  try {
+    return await use(python);
+  } finally {
+    await python.close();
+  }
+};
+
 /** Looks at the Ray at an address (`auto`: that of this machine) and whether its nodes can hold ranks; starts Python. */
 export const inspectRay = async (address: string): Promise<readonly RayCheck[]> => {
-  const session = createModelSession(noModel, {});
   try {
-    return rayChecks(await (await session.backend()).call("inspectRay", { address }));
+    return rayChecks(await withPython((python) => python.call("inspectRay", { address })));
   } catch (error) {
     if (!MiloraError.isInstance(error)) throw error;
     return [{ name: "ray", ok: false, detail: [error.message, error.hint].filter(Boolean).join(" ") }];
-  } finally {
-    await session.close();
   }
 };
 
 /** The versions that the Python in use has, and its devices; starts Python. */
-export const inspectBackend = async () => {
-  const session = createModelSession(noModel, {});
-  try {
-    return await (await session.backend()).call("hello", {});
-  } finally {
-    await session.close();
-  }
-};
+export const inspectBackend = () => withPython((python) => python.call("hello", {}));

@@ -40,7 +40,13 @@ const scoreFigures = z.object({
 
 export const evaluationFigures = z.object({ results: z.array(scoreFigures) });
 
-const machine = z.object({ cores: z.int(), processor: z.string(), platform: z.string(), node: z.string() });
+/** What a job was done on. */
+export const machineSchema = z.object({
+  cores: z.int(),
+  processor: z.string(),
+  platform: z.string(),
+  node: z.string(),
+});
 
 /** One job of a sweep: a run (trained, then scored), or a group's untuned model (scored). */
 const jobRecord = z.object({
@@ -62,7 +68,7 @@ const jobRecord = z.object({
   finished: z.string().nullable(),
   /** Seconds of its tries, those that were killed left out; records of older versions have none. */
   seconds: z.number().nullable().default(null),
-  machine: machine.nullable(),
+  machine: machineSchema.nullable(),
   train: trainFigures.nullable(),
   scores: z.array(scoreFigures).nullable(),
 });
@@ -85,4 +91,4 @@ export type SweepRecord = z.output<typeof sweepRecordSchema>;
 export type SweepJobRecord = z.output<typeof jobRecord>;
 export type TrainFigures = z.output<typeof trainFigures>;
 export type ScoreFigures = z.output<typeof scoreFigures>;
-export type Machine = z.output<typeof machine>;
+export type Machine = z.output<typeof machineSchema>;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { sweepRaySchema } from "./ray.js";
 
 const fields = z.record(z.string(), z.json());
 
@@ -44,6 +45,9 @@ export const sweepSchema = z.strictObject({
   reference: z.string().min(1).optional().meta({
     description:
       "Row of the tables that the others are compared with, on the same rows and seeds; by default each group's first.",
+  }),
+  ray: sweepRaySchema.optional().meta({
+    description: "Each run is a task of this Ray; without it a process of this machine. `--ray` sets it too.",
   }),
 });
 

@@ -5,7 +5,7 @@ import { z } from "zod";
 import type { SweepJobRecord, SweepRecord } from "../runs/sweep-record.js";
 import { writeFileAtomic } from "../util/files.js";
 import { median } from "../util/statistics.js";
-import type { StartChild } from "./child.js";
+import type { StartChildren } from "./child.js";
 import type { SweepJob } from "./expand.js";
 
 /** What a trial says of a run: `milora train --dry-run`. */
@@ -123,6 +123,8 @@ export const estimateSweep = (
   };
 };
 
+const notMade = { exitCode: null, stdout: "", stderr: "" };
+
 const trialSays = z.object({ checkpoint: z.number(), time: z.object({ total: z.number() }) });
 
 /** A trial begins, or has ended. */
@@ -145,7 +147,7 @@ export const tryRows = async ({
 }: {
   readonly record: SweepRecord;
   readonly jobs: readonly SweepJob[];
-  readonly start: StartChild;
+  readonly start: StartChildren;
   /** Aborted: no further trial is made. */
   readonly signal: AbortSignal;
   readonly onTrial?: ((event: TrialEvent) => void) | undefined;
@@ -166,7 +168,8 @@ export const tryRows = async ({
       const spec = join(folder, job.id, "spec.json");
       await writeFileAtomic(spec, JSON.stringify(job.spec));
       const args = ["train", spec, "--dry-run", "--json"];
-      const { exitCode, stdout, stderr } = await start({ args, folder: join(folder, job.id), log: "trial.log" });
+      const { ends } = await start({ calls: [{ args, log: "trial.log" }], folder: join(folder, job.id) });
+      const [{ exitCode, stdout, stderr } = notMade] = ends;
       const said = exitCode === 0 ? trialSays.safeParse(JSON.parse(stdout)) : undefined;
       if (said?.data !== undefined)
         trials.set(key, { seconds: said.data.time.total, checkpoint: said.data.checkpoint });

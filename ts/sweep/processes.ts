@@ -1,4 +1,5 @@
 import { writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { setTimeout as wait } from "node:timers/promises";
 import { MiloraError } from "../errors.js";
 import { onDisk } from "../runs/disk.js";
@@ -16,13 +17,14 @@ const stillAtWork = (file: string, pid: number | undefined): MiloraError => {
 };
 
 /**
- * Waits until the process that a file names is gone: a child of a killed sweep ends a moment after it.
+ * Waits until the process that a file names is gone: a child of a killed sweep ends a moment after it. Of another
+ * machine's nothing is known; the run's own lock tells.
  * @throws MiloraError `run/exists` where it still lives after `limitMs`.
  */
 export const waitUntilGone = async (file: string, limitMs: number): Promise<void> => {
   const { data: owner } = processIdentity.safeParse(readJsonIfThere(file));
   const deadline = Date.now() + limitMs;
-  while (owner !== undefined && isRunning(owner)) {
+  while (owner?.host === hostname() && isRunning(owner)) {
     if (Date.now() >= deadline) throw stillAtWork(file, owner.pid);
     await wait(50);
   }

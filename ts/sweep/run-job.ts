@@ -3,16 +3,18 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { Manifest } from "../runs/manifest.js";
 import { readManifest, runFolder } from "../runs/run-folder.js";
+import { lockRunWithin } from "../runs/run-lock.js";
 import { evaluationFigures, type ScoreFigures, type TrainFigures } from "../runs/sweep-record.js";
 import { writeFileAtomic } from "../util/files.js";
-import type { ChildEnd, StartChild } from "./child.js";
+import type { ChildCall, ChildEnd, StartChildren, WorkEnd } from "./child.js";
 import type { SweepJob } from "./expand.js";
 import { taskPlace } from "./task-place.js";
 
-/** `again`: whether another try may help; wrong input stays wrong. */
+/** `again`: whether another try may help; wrong input stays wrong. `lost`: the run's machine went, not the run. */
 export interface JobFailure {
   readonly error: string;
   readonly again: boolean;
+  readonly lost?: boolean;
 }
 
 export type JobOutcome =
@@ -51,6 +53,9 @@ const failureOf = (what: string, { exitCode, signal, stdout, stderr }: ChildEnd)
   return { error: `${what} (${how}): ${told.success ? told.data.error.message : last}`, again: exitCode !== 2 };
 };
 
+/** The end of a call that was stopped before it was made. */
+const neverMade: ChildEnd = { exitCode: null, signal: null, stdout: "", stderr: "stopped before it began" };
+
 const finishedRun = (run: string): Manifest | undefined => {
   const folder = runFolder(run);
   const manifest = existsSync(folder.manifest) ? readManifest(folder) : undefined;
@@ -62,18 +67,19 @@ const figuresOf = (manifest: Manifest): TrainFigures => {
   return { versions, device, dtype, plan, step, stoppedBy, best, tokensPerSecond, parameters };
 };
 
-const train = async (job: SweepJob, places: JobPlaces, start: StartChild): Promise<TrainFigures | JobFailure> => {
-  const done = finishedRun(places.run);
-  if (done !== undefined) return figuresOf(done);
-  // A run killed before its record began left files that are in a new one's way.
-  if (!existsSync(runFolder(places.run).manifest)) rmSync(places.run, { recursive: true, force: true });
-  await writeFileAtomic(places.spec, `${JSON.stringify(job.spec, undefined, 2)}\n`);
-  const args = ["train", places.spec, "--out", places.run, "--resume", "--json"];
-  const end = await start({ args, folder: places.root, log: "train.log" });
-  if (end.exitCode !== 0) return failureOf("train", end);
-  const manifest = finishedRun(places.run);
-  if (manifest !== undefined) return figuresOf(manifest);
-  return { error: `train ended without an error, but ${places.run} holds no finished run`, again: true };
+/** How long a run may be held by the process of an earlier try: another machine's counts as gone after a minute. */
+const heldMs = 90_000;
+
+/**
+ * Waits for an earlier try that has ended a moment ago, also on a machine that is gone, and clears what it left where
+ * it had not begun: the next one may be started on any machine.
+ */
+const clearEarlier = async (run: string, signal: AbortSignal): Promise<void> => {
+  if (!existsSync(run)) return;
+  const { lock, manifest } = runFolder(run);
+  const release = await lockRunWithin(run, lock, { limitMs: heldMs, signal });
+  if (!existsSync(manifest)) rmSync(run, { recursive: true, force: true });
+  release();
 };
 
 const option = (name: string, value: string | number | undefined): readonly string[] =>
@@ -104,23 +110,63 @@ const scoreArguments = ({ kind, spec, evaluate }: SweepJob, places: JobPlaces): 
   ];
 };
 
-const score = async (
-  job: SweepJob,
-  places: JobPlaces,
-  start: StartChild,
-): Promise<readonly ScoreFigures[] | JobFailure> => {
-  const end = await start({ args: scoreArguments(job, places), folder: places.root, log: "eval.log" });
-  if (end.exitCode !== 0) return failureOf("eval", end);
-  const said = evaluationFigures.safeParse(parsed(end.stdout));
-  if (said.success) return said.data.results;
-  return { error: `eval printed what is no result: ${end.stdout.slice(0, 200)}`, again: true };
+/** What a job's calls of our program come to; those of a finished training are not made again. */
+interface JobCalls {
+  readonly train: ChildCall | undefined;
+  readonly score: ChildCall | undefined;
+}
+
+const callsOf = async (job: SweepJob, places: JobPlaces, signal: AbortSignal): Promise<JobCalls> => {
+  const score = job.evaluate === undefined ? undefined : { args: scoreArguments(job, places), log: "eval.log" };
+  if (job.kind !== "run" || finishedRun(places.run) !== undefined) return { train: undefined, score };
+  await clearEarlier(places.run, signal);
+  await writeFileAtomic(places.spec, `${JSON.stringify(job.spec, undefined, 2)}\n`);
+  return {
+    train: { args: ["train", places.spec, "--out", places.run, "--resume", "--json"], log: "train.log" },
+    score,
+  };
 };
 
-/** One try at a job: trained (or gone on with, or found finished), then scored. */
-export const tryJob = async (job: SweepJob, places: JobPlaces, start: StartChild): Promise<JobOutcome> => {
-  const trained = job.kind === "run" ? await train(job, places, start) : null;
-  if (trained !== null && "error" in trained) return trained;
-  const scores = job.evaluate === undefined ? null : await score(job, places, start);
+const scoresOf = ({ stdout }: ChildEnd): readonly ScoreFigures[] | JobFailure => {
+  const said = evaluationFigures.safeParse(parsed(stdout));
+  if (said.success) return said.data.results;
+  return { error: `eval printed what is no result: ${stdout.slice(0, 200)}`, again: true };
+};
+
+const outcomeOf = (
+  job: SweepJob,
+  places: JobPlaces,
+  { calls, end }: { readonly calls: JobCalls; readonly end: WorkEnd },
+): JobOutcome => {
+  if (end.lost !== undefined) return { error: end.lost, again: true, lost: true };
+  const ends = [...end.ends];
+  const trained = calls.train && (ends.shift() ?? neverMade);
+  if (trained !== undefined && trained.exitCode !== 0) return failureOf("train", trained);
+  const manifest = job.kind === "run" ? finishedRun(places.run) : undefined;
+  if (job.kind === "run" && manifest === undefined)
+    return { error: `train ended without an error, but ${places.run} holds no finished run`, again: true };
+  const scored = calls.score && (ends.shift() ?? neverMade);
+  if (scored !== undefined && scored.exitCode !== 0) return failureOf("eval", scored);
+  const scores = scored === undefined ? null : scoresOf(scored);
   if (scores !== null && "error" in scores) return scores;
-  return { train: trained, scores };
+  return { train: manifest === undefined ? null : figuresOf(manifest), scores };
+};
+
+export interface JobTry {
+  readonly start: StartChildren;
+  readonly signal: AbortSignal;
+  /** Told when our program begins. */
+  readonly onStart?: (() => void) | undefined;
+}
+
+/** One try at a job: trained (or gone on with, or found finished), then scored. */
+export const tryJob = async (
+  job: SweepJob,
+  places: JobPlaces,
+  { start, signal, onStart }: JobTry,
+): Promise<JobOutcome> => {
+  const calls = await callsOf(job, places, signal);
+  const made = [calls.train, calls.score].filter((call) => call !== undefined);
+  const end = made.length === 0 ? { ends: [] } : await start({ calls: made, folder: places.root, onStart });
+  return outcomeOf(job, places, { calls, end });
 };

@@ -237,6 +237,62 @@ def test_nodes_with_other_versions_are_named(address: str, monkeypatch: pytest.M
     assert ["the driver 1.0" in problem for node in found["nodes"] for problem in node["problems"]] == [True]
 
 
+def turns(wanted: int, **asked: Any) -> dict[str, dict[str, Any]]:
+    """The last news of each task, once so many have ended."""
+    news: dict[str, dict[str, Any]] = {}
+    while sum(event["type"] != "started" for event in news.values()) < wanted:
+        for event in run("rayTasksTurn", **asked, seconds=5.0)["events"]:
+            news[event["id"]] = event
+        asked = {}
+    return news
+
+
+@needs_ray
+def test_programs_run_as_tasks_with_their_resources(address: str, tmp_path: Path) -> None:
+    def task(name: str, code: str) -> dict[str, Any]:
+        command = [sys.executable, "-c", code]
+        return {
+            "id": name,
+            "programs": [{"command": command, "log": f"{name}.log"}],
+            "directory": str(tmp_path),
+            "folder": str(tmp_path),
+        }
+
+    opened = run("rayTasksOpen", address=address, cpusPerRun=4)
+    assert (opened["nodes"], opened["cpusPerRun"], opened["gpusPerRun"]) == (1, 4, 0)
+    threads = "import os; print(os.environ['OMP_NUM_THREADS'])"
+    # The second kills the process that Ray runs it in; no task waits for CPUs that another has for ever.
+    crash = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
+    news = turns(3, start=[task("one", threads), task("two", crash), task("three", "")])
+    assert news["one"]["ends"][0]["exitCode"] == 0
+    assert news["two"]["type"] == "lost"
+    assert news["three"]["ends"][0]["exitCode"] == 0
+    # Of these one runs, which ends where it is stopped, and the others wait in Ray's queue.
+    names = ["four", "five", "six"]
+    run("rayTasksTurn", start=[task(name, "import time; time.sleep(100)") for name in names])
+    while not run("rayTasksTurn", seconds=5.0)["events"]:
+        pass
+    begun = time.monotonic()
+    assert {event["type"] for event in turns(3, stop=names).values()} == {"ended"}
+    assert time.monotonic() - begun < 60
+    run("rayTasksClose")
+
+
+@needs_ray
+def test_what_a_ray_cannot_give_a_run_is_said(address: str) -> None:
+    def opening(**payload: Any) -> MiloraError:
+        with pytest.raises(MiloraError) as caught:
+            run("rayTasksOpen", **payload)
+        return caught.value
+
+    error = opening(address=address, cpusPerRun=64)
+    assert error.code == "scale/no-room"
+    assert "A run needs 64 CPUs, and no node of Ray has that: " in str(error)
+    assert "has 4 CPUs and 0 GPUs." in str(error)
+    error = opening(address=f"127.0.0.1:{_free_port()}")
+    assert (error.code, error.details["path"]) == ("scale/unreachable", "ray.address")
+
+
 def test_without_ray_the_package_is_named(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "milora.server.ranks.ray_group", raising=False)
@@ -244,3 +300,7 @@ def test_without_ray_the_package_is_named(checkpoint: Path, monkeypatch: pytest.
     with pytest.raises(MiloraError) as caught:
         run("openModel", model=str(checkpoint), device="cpu", scale={"ranks": 2})
     assert caught.value.code == "environment/missing-package"
+    monkeypatch.delitem(sys.modules, "milora.server.ray_tasks.queue", raising=False)
+    with pytest.raises(MiloraError) as caught:
+        run("rayTasksOpen")
+    assert (caught.value.code, caught.value.details["path"]) == ("environment/missing-package", "ray")

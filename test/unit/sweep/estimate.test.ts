@@ -103,15 +103,11 @@ describe("tryRows", () => {
       jobs,
       signal: new AbortController().signal,
       onTrial: (event) => told.push(event),
-      start: ({ args }) => {
-        calls.push(args);
+      start: ({ calls: [call] }) => {
+        calls.push(call?.args ?? []);
         const exitCode = calls.length === 1 ? 0 : 1;
-        return Promise.resolve({
-          exitCode,
-          signal: null,
-          stdout: exitCode === 0 ? trial : "",
-          stderr: "a\nno room\n",
-        });
+        const stdout = exitCode === 0 ? trial : "";
+        return Promise.resolve({ ends: [{ exitCode, signal: null, stdout, stderr: "a\nno room\n" }] });
       },
     });
     expect(calls.map(([command, , ...rest]) => [command, ...rest])).toEqual(

@@ -54,6 +54,12 @@ describe("waitUntilGone", () => {
     await child;
   });
 
+  it("knows nothing of another machine's processes", async () => {
+    const startedAt = performance.now();
+    await waitUntilGone(await fileWith(JSON.stringify({ ...identityOf(), host: "elsewhere.example" })), 10_000);
+    expect(performance.now() - startedAt).toBeLessThan(5000);
+  });
+
   it("gives up at its limit", async () => {
     const file = await fileWith(JSON.stringify(identityOf()));
     await rejectionOf(waitUntilGone(file, 100), "run/exists");

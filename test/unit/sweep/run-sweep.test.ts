@@ -1,10 +1,11 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { manifestSchema } from "../../../ts/runs/manifest.js";
+import type { SweepJobRecord } from "../../../ts/runs/sweep-record.js";
 import { sweepSchema } from "../../../ts/spec/sweep.js";
 import { openSweepBook } from "../../../ts/sweep/book.js";
-import type { ChildCall, ChildEnd, StartChild } from "../../../ts/sweep/child.js";
+import type { ChildCall, ChildEnd, StartChildren } from "../../../ts/sweep/child.js";
 import { expandSweep } from "../../../ts/sweep/expand.js";
 import { jobPlaces, tryJob } from "../../../ts/sweep/run-job.js";
 import { runSweep } from "../../../ts/sweep/run-sweep.js";
@@ -68,27 +69,43 @@ const writeRun = (call: ChildCall, state: string): void => {
 const player = (script: (job: string, command: string, turn: number) => ChildEnd | undefined = () => undefined) => {
   const calls: string[] = [];
   const args: (readonly string[])[] = [];
-  const start: StartChild = (call) => {
-    const key = `${call.folder.split("/").at(-1)} ${call.args[0]}`;
+  const make = (call: ChildCall, job: string): ChildEnd => {
+    const key = `${job} ${call.args[0]}`;
     calls.push(key);
     args.push(call.args);
     const turn = calls.filter((made) => made === key).length;
-    const end = script(call.folder.split("/").at(-1) ?? "", call.args[0] ?? "", turn) ?? good;
+    const end = script(job, call.args[0] ?? "", turn) ?? good;
     if (call.args[0] === "train") writeRun(call, end.exitCode === 0 ? "finished" : "running");
     const stdout = call.args[0] === "eval" && end === good ? JSON.stringify({ results: [score] }) : end.stdout;
-    return Promise.resolve({ ...end, stdout });
+    return { ...end, stdout };
+  };
+  const start: StartChildren = (work) => {
+    const ends: ChildEnd[] = [];
+    work.onStart?.();
+    for (const call of work.calls) {
+      ends.push(make(call, basename(work.folder)));
+      if (ends.at(-1)?.exitCode !== 0) break;
+    }
+    return Promise.resolve({ ends });
   };
   return { calls, args, start };
 };
 
 const run = async (
   out: string,
-  { start }: { readonly start: StartChild },
-  signal: AbortSignal = new AbortController().signal,
+  {
+    start,
+    signal = new AbortController().signal,
+    onChange,
+  }: {
+    readonly start: StartChildren;
+    readonly signal?: AbortSignal;
+    readonly onChange?: (job: SweepJobRecord) => void;
+  },
 ) => {
   const book = await openSweepBook(out, sweep, jobs);
   try {
-    await runSweep({ out, jobs, book, start, parallel: 1, signal });
+    await runSweep({ out, jobs, book, start, parallel: 1, signal, onChange });
   } finally {
     book.close();
   }
@@ -117,7 +134,9 @@ describe("runSweep", () => {
     const [, job] = expandSweep({ ...sweep, spec: { train: { quantization: "nf4" } } });
     if (job === undefined) throw new Error("there is a run");
     const { args, start } = player();
-    expect(await tryJob(job, jobPlaces(out, job.id), start)).toMatchObject({ scores: [{ accuracy: 0.5 }] });
+    expect(await tryJob(job, jobPlaces(out, job.id), { start, signal: new AbortController().signal })).toMatchObject({
+      scores: [{ accuracy: 0.5 }],
+    });
     expect(args.map((each) => each.includes("--quantization"))).toEqual([false, true]);
     expect(valueAfter(args[1] ?? [], "--quantization")).toBe("nf4");
   });
@@ -202,13 +221,53 @@ describe("runSweep", () => {
       controller.abort();
       return { exitCode: 130, signal: null, stdout: "", stderr: "" };
     });
-    const record = await run(out, stopped, controller.signal);
+    const record = await run(out, { ...stopped, signal: controller.signal });
     expect(stateOf(record, loraOne)).toBe("stopped");
     expect(stopped.calls.at(-1)).toBe(`${loraOne} train`);
     const again = player();
     const finished = await run(out, again);
     expect(again.calls[0]).toBe(`${loraOne} train`);
     expect(finished.jobs.every(({ state }: { readonly state: string }) => state === "finished")).toBe(true);
+  });
+});
+
+describe("a sweep whose jobs run elsewhere", () => {
+  const machine = { cores: 8, processor: "p", platform: "linux-x64", node: "20.19.0" };
+
+  it("tries a job whose machine was lost again, more often than one that crashes", async () => {
+    const { calls, start } = player();
+    const losing =
+      (times: number): StartChildren =>
+      async (work) => {
+        const isLost = basename(work.folder) === loraOne && calls.filter((call) => call === "lost").length < times;
+        if (!isLost) return { ...(await start(work)), machine };
+        work.onStart?.();
+        calls.push("lost");
+        return { ends: [], lost: "node 10.0.0.7 is gone" };
+      };
+    const told: string[] = [];
+    const record = await run(await folder(), {
+      start: losing(5),
+      onChange: ({ id, state, error }) => id === loraOne && told.push(`${state} ${String(error)}`),
+    });
+    expect(record.jobs[2]).toMatchObject({ state: "finished", attempts: 6, error: null, machine });
+    expect(told.slice(0, 3)).toEqual(["running null", "waiting node 10.0.0.7 is gone", "running null"]);
+    expect(told.at(-1)).toBe("finished null");
+    calls.length = 0;
+    const failed = await run(await folder(), { start: losing(6) });
+    expect(failed.jobs[2]).toMatchObject({ state: "failed", attempts: 6, error: "node 10.0.0.7 is gone" });
+  });
+
+  it("leaves a job as it was that waited for its turn when the sweep was stopped", async () => {
+    const controller = new AbortController();
+    const start: StartChildren = () => {
+      controller.abort();
+      return Promise.resolve({ ends: [] });
+    };
+    const record = await run(await folder(), { start, signal: controller.signal });
+    expect(record.jobs.map(({ state, attempts }: { state: string; attempts: number }) => [state, attempts])).toEqual(
+      Array.from({ length: 5 }, () => ["waiting", 0]),
+    );
   });
 });
 

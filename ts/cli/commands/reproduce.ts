@@ -13,6 +13,7 @@ import { counted } from "../../util/text.js";
 import type { CommandContext } from "../output.js";
 import { reproduceOptionsSchema, sizeOf, tellReproduction, type ReproduceOptions } from "../reproduction.js";
 import { performSweep, recordsOf, sweepExitCode, type SweepOutcome, type SweepWork } from "../sweep-runner.js";
+import { rayOf } from "../sweep-starter.js";
 import { judgedRows } from "./reproduce-judged.js";
 import { routeFinished } from "./reproduce-routing.js";
 import { reproduceSpeed, speedTarget } from "./reproduce-speed.js";
@@ -77,7 +78,7 @@ export const reproduce = async (context: CommandContext, raw: object, name: stri
     what: `The sweep of ${name}`,
   });
   const all = expandSweep(sweep);
-  const work = { sweep, out, all, jobs: all, parallel };
+  const work = { sweep, out, all, jobs: all, parallel, ray: rayOf(options.ray, undefined) };
   if (options.dryRun) {
     await printSweepPlan(context, work, options);
     return 0;

@@ -11,11 +11,13 @@ import { jobPlaces } from "../../sweep/run-job.js";
 import { formatDuration } from "../../util/duration.js";
 import { createProgress, type Progress } from "../../util/progress.js";
 import { printResult, table, type CommandContext } from "../output.js";
-import { ownProgram, performSweep, recordsOf, sweepExitCode, type SweepWork } from "../sweep-runner.js";
+import { performSweep, recordsOf, sweepExitCode, type SweepWork } from "../sweep-runner.js";
+import { ownProgram, rayOf, rayOption } from "../sweep-starter.js";
 
 const optionsSchema = z.object({
   out: z.string().optional(),
-  jobs: z.int().min(1),
+  jobs: z.int().min(1).optional(),
+  ray: rayOption,
   only: z.string().optional(),
   dryRun: z.boolean().default(false),
   trial: z.boolean().default(false),
@@ -66,7 +68,7 @@ const tryAll = async (record: SweepRecord, jobs: readonly SweepJob[], signal: Ab
 /** Prints the plan of a sweep, how its runs stand, and an estimate of what is left; writes nothing in its folder. */
 export const printSweepPlan = async (
   context: CommandContext,
-  { sweep, out, all, jobs, parallel }: SweepWork,
+  { sweep, out, all, jobs, parallel = 1 }: SweepWork,
   { trial }: { readonly trial: boolean },
 ): Promise<void> => {
   const record = await readSweepRecord(out, sweep, all);
@@ -80,7 +82,7 @@ export const printSweepPlan = async (
 
 const workOf = async (
   file: string,
-  { out, only, jobs: parallel }: z.output<typeof optionsSchema>,
+  { out, only, jobs: parallel, ray }: z.output<typeof optionsSchema>,
 ): Promise<SweepWork> => {
   const sweep = await loadSweepSpec(file);
   const all = expandSweep(sweep);
@@ -91,7 +93,7 @@ const workOf = async (
       hint: "milora sweep … --dry-run lists the names.",
     });
   const folder = resolve(out ?? join("sweeps", sweep.name.replaceAll(/[^\w.-]+/g, "-")));
-  return { sweep, out: folder, all, jobs, parallel };
+  return { sweep, out: folder, all, jobs, parallel, ray: rayOf(ray, sweep.ray) };
 };
 
 /** `milora sweep <spec>`: every run of a sweep, each in a process of its own; what is finished is never done again. */

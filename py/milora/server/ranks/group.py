@@ -53,8 +53,8 @@ def open_group(scale: dict[str, Any] | None, call: Call) -> None:
 
 
 @contextlib.contextmanager
-def needs_ray() -> Iterator[None]:
-    """Around the import of a module that imports Ray, which is an optional package.
+def needs_ray(path: str = "scale") -> Iterator[None]:
+    """Around the import of a module that imports Ray, which is an optional package; ``path``: what asked for it.
 
     Raises:
         MiloraError: ``environment/missing-package``.
@@ -64,9 +64,9 @@ def needs_ray() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
-        message = "Ranks need the Python package ray, which is not installed here."
-        hint = 'Install it with pip install "ray>=2.60,<3" (the extra `ray`), or leave scale out.'
-        raise MiloraError("environment/missing-package", message, path="scale", hint=hint) from error
+        message = "What runs on Ray needs the Python package ray, which is not installed here."
+        hint = f'Install it with pip install "ray>=2.60,<3" (the extra `ray`), or leave {path} out.'
+        raise MiloraError("environment/missing-package", message, path=path, hint=hint) from error
 
 
 def on_ranks(name: str, operation: Operation) -> Operation:

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +20,14 @@ from ray.util import get_node_ip_address, placement_group, remove_placement_grou
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from milora.errors import MiloraError
+from milora.server.ranks.errors import lost
 from milora.server.ranks.rank import PACKAGE, Rank
 
 # Only texts pass through it: rows, weights and checkpoints go by files.
 _OBJECT_STORE_BYTES = 100 * 2**20
 _CONNECT_SECONDS = 3.0
 _MISSES = 2
+_SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_LEAVE = 1.0
 _SECONDS_TO_PLACE = 5.0
 # Ray gives a node that it starts 30 seconds, which a busy machine may need more than once.
@@ -39,6 +42,8 @@ _LEAN = {
 }
 # What ranks take over from the driver's environment.
 _FORWARDED = ("HF_", "NCCL_", "GLOO_", "OMP_WAIT_POLICY")
+# What programs that are tasks take over besides: the choice of their Python, and its threads.
+_FORWARDED_TO_PROGRAMS = ("MILORA_", "OMP_", "VIRTUAL_ENV", "CONDA_PREFIX")
 
 
 @dataclass
@@ -54,6 +59,20 @@ class Cluster:
     environment: dict[str, str]
     local: bool
     _missed: int = field(default=0, init=False)
+    _looked_at: float = field(default_factory=time.monotonic, init=False)
+
+    def check_head(self) -> None:
+        """Once a second, over short calls too: without its head Ray ends the driver after a while.
+
+        Raises:
+            MiloraError: ``scale/lost``.
+        """
+        now = time.monotonic()
+        if now - self._looked_at < _SECONDS_BETWEEN_LOOKS:
+            return
+        self._looked_at = now
+        if not self.answers():
+            raise lost("Ray's head", f"nothing answers at {self.address}.")
 
     def answers(self) -> bool:
         """False once a connection to the head was refused, or nobody answered twice in a row."""
@@ -86,21 +105,25 @@ class Cluster:
 _leaving: threading.Thread | None = None
 
 
-def start_ray(address: str | None) -> Cluster:
+def start_ray(address: str | None, path: str = "scale.address") -> Cluster:
     """Joins the Ray at an address (``auto``: the one of this machine), or starts one on this machine.
+
+    Args:
+        address: None starts one.
+        path: The setting that names the address, for errors.
 
     Raises:
         MiloraError: ``scale/unreachable``; ``input/invalid-spec`` for the address of a Ray client's server.
     """
     if address is not None and address.startswith("ray://"):
-        message = f"scale.address is {address}: the ranks must reach this process, which a Ray client hides."
-        hint = "Run milora on a node of the cluster, and set scale.address to auto or to the head's host:port."
-        raise MiloraError("input/invalid-spec", message, path="scale.address", found=address, hint=hint)
+        message = f"{path} is {address}: the nodes must reach this process, which a Ray client hides."
+        hint = f"Run milora on a node of the cluster, and set {path} to auto or to the head's host:port."
+        raise MiloraError("input/invalid-spec", message, path=path, found=address, hint=hint)
     if address is not None and address != "auto":
         try:
             _connect(address)
         except OSError as error:
-            raise _unreachable(address, str(error)) from error
+            raise _unreachable(address, str(error), path) from error
     for name, value in _LEAN.items():
         os.environ.setdefault(name, value)
     if _leaving is not None:
@@ -109,7 +132,7 @@ def start_ray(address: str | None) -> Cluster:
         _init(address)
     except Exception as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise _unreachable(address or "this machine", text) from error
+        raise _unreachable(address or "this machine", text, path) from error
     own_host = "127.0.0.1" if address is None else get_node_ip_address()
     local = address is None
     return Cluster(ray.get_runtime_context().gcs_address, own_host, _environment(local), local)
@@ -140,6 +163,11 @@ def _environment(local: bool) -> dict[str, str]:
     return {**given, "PYTHONPATH": os.pathsep.join(each for each in path if each)}
 
 
+def session_environment() -> dict[str, str]:
+    """What a program on a node takes over from here, besides what a rank does: which Python, which caches."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_FORWARDED_TO_PROGRAMS)}
+
+
 def _kill(processes: Sequence[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -165,7 +193,7 @@ def place_ranks(scale: dict[str, Any], cluster: Cluster) -> list[Any]:
     Raises:
         MiloraError: ``scale/no-room``, once ``waitMinutes`` are over.
     """
-    ranks, cpus, gpus = scale["ranks"], scale["cpusPerRank"], _gpus(scale["gpusPerRank"])
+    ranks, cpus, gpus = scale["ranks"], scale["cpusPerRank"], gpus_asked(scale["gpusPerRank"])
     need = {"CPU": cpus, **({"GPU": gpus} if gpus > 0 else {})}
     wait = scale["waitMinutes"] * 60
     if wait == 0 and any(ray.cluster_resources().get(name, 0) < ranks * each for name, each in need.items()):
@@ -189,7 +217,8 @@ def place_ranks(scale: dict[str, Any], cluster: Cluster) -> list[Any]:
     ]
 
 
-def _gpus(asked: float | None) -> float:
+def gpus_asked(asked: float | None) -> float:
+    """The GPUs of a rank or a run: by default one, where Ray has any."""
     if asked is not None:
         return asked
     return 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
@@ -210,13 +239,13 @@ def _no_room(ranks: int, need: dict[str, float]) -> MiloraError:
     )
 
 
-def _unreachable(address: str, reason: str) -> MiloraError:
+def _unreachable(address: str, reason: str, path: str) -> MiloraError:
     return MiloraError(
         "scale/unreachable",
         f"There is no Ray at {address}: {reason}.",
-        path="scale.address",
+        path=path,
         found=address,
-        hint="Start one with ray start --head, or leave scale.address out. A Ray that asks for a token needs "
+        hint=f"Start one with ray start --head, or leave {path} out. A Ray that asks for a token needs "
         "RAY_AUTH_MODE=token here too, and the token of ray get-auth-token.",
     )
 

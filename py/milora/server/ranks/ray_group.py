@@ -19,7 +19,6 @@ from milora.server.ranks.rank import Answer, versions
 from milora.server.ranks.ray_cluster import Cluster, place_ranks, start_ray
 
 _SECONDS_BETWEEN_LOOKS = 0.05
-_SECONDS_BETWEEN_HEAD_LOOKS = 1.0
 _SECONDS_TO_FOLLOW = 3.0
 _SECONDS_TO_START = 300
 
@@ -59,7 +58,6 @@ class RayGroup:
         self._nodes = ["?"] * self._count
         self._number = 0
         self._end: MiloraError | None = None
-        self._head_looked_at = time.monotonic()
         self._meeting = Meeting.held(cluster.own_host, _SECONDS_TO_START)
 
     def join(self, call: Call) -> None:
@@ -139,13 +137,10 @@ class RayGroup:
         return [found[index] for index in range(len(asked))]
 
     def _look_at_head(self) -> None:
-        """Once a second, over short calls too: without its head Ray ends the driver after a while."""
-        now = time.monotonic()
-        if now - self._head_looked_at < _SECONDS_BETWEEN_HEAD_LOOKS:
-            return
-        self._head_looked_at = now
-        if not self._cluster.answers():
-            raise self._ended(lost("Ray's head", f"nothing answers at {self._cluster.address}."))
+        try:
+            self._cluster.check_head()
+        except MiloraError as error:
+            raise self._ended(error) from None
 
     def _get(self, reference: Any, rank: int) -> Any:
         try:

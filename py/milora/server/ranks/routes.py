@@ -10,7 +10,18 @@ Route = Literal["driver", "all", "dealt", "first"]
 the first one answers. ``dealt``: requests are dealt out, answers put together. ``first``: the first rank alone."""
 
 _BY_ROUTE: Mapping[Route, Sequence[str]] = {
-    "driver": ["hello", "describeModel", "fetchHubRows", "exportRows", "writeScalars", "exportLora", "inspectRay"],
+    "driver": [
+        "hello",
+        "describeModel",
+        "fetchHubRows",
+        "exportRows",
+        "writeScalars",
+        "exportLora",
+        "inspectRay",
+        "rayTasksOpen",
+        "rayTasksTurn",
+        "rayTasksClose",
+    ],
     "all": [
         "openModel",
         "closeModel",
