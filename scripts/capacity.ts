@@ -113,6 +113,16 @@ const gigabytes = (bytes: number): string => (bytes / 1e9).toFixed(1);
 const line = (cells: readonly (string | number)[]): string => `| ${cells.join(" | ")} |`;
 const head = (cells: readonly string[]): readonly string[] => [line(cells), line(cells.map(() => "---"))];
 
+/** Ranks over which a base in parts is listed, and the whole layers that one holds while a pass goes on. */
+const parts = 8;
+const layersAtWork = 4;
+
+/** What a rank holds of a base in parts, as a share of it; embeddings and head stay whole. */
+const shareOfBase = ({ layers, hidden, parameters }: Size): number => {
+  const whole = 2 * vocabSize * hidden;
+  return (whole + (parameters - whole) * (1 / parts + layersAtWork / layers)) / parameters;
+};
+
 const method = methodSchema.parse({ kind: "milora", rank });
 
 const memoryRow = (size: Size): string => {
@@ -131,6 +141,7 @@ const memoryRow = (size: Size): string => {
     });
   const { base, trainables, activations, logits, total } = estimate("none");
   const nf4 = estimate("nf4");
+  const part = base * shareOfBase(size);
   const fits = (bytes: number): string => (bytes < hardware.memory ? "fits" : "does not fit");
   return line([
     size.name,
@@ -140,6 +151,8 @@ const memoryRow = (size: Size): string => {
     gigabytes(activations + logits),
     `${gigabytes(total)} (${fits(total)})`,
     `${gigabytes(nf4.total)} (${fits(nf4.total)})`,
+    gigabytes(part),
+    `${gigabytes(total - base + part)} (${fits(total - base + part)})`,
     `${((4 * trainable) / 1e6).toFixed(0)} MB`,
   ]);
 };
@@ -165,7 +178,7 @@ const text = [
   "",
   "## Assumptions",
   "",
-  `- MiLoRA of rank ${rank} on all seven modules, bf16 base, float32 trainables (16 bytes a number), gradient checkpointing; every rank holds the whole base (\`strategy: replicate\`).`,
+  `- MiLoRA of rank ${rank} on all seven modules, bf16 base, float32 trainables (16 bytes a number), gradient checkpointing; every rank holds the whole base (\`strategy: replicate\`), in the last two columns of the first table a part of its layers and ${layersAtWork} whole ones at work (\`shard\`).`,
   `- ${batch} rows a step over all ranks, at most ${micro} at once on a rank. Rows of log-normal length about 130 tokens, cut at 1024, a quarter of each the answer; dealt by the program itself (scripts/lib/rank_shares.py); mean of ${steps} drawn steps.`,
   "- A step's products: 2 P FLOP a token for forward, backward (to inputs alone) and the layers computed again, and for the pass over the prompts that counts f; padding counts. Attention's own products, the head's, the optimiser's and the adapters' are left out.",
   `- A GPU: 80 GB, ${hardware.flops / 1e12} TFLOP/s in bf16, of which ${100 * hardware.reached} % are reached. An exchange moves 2 (n − 1) / n of its bytes through each rank, at ${hardware.bytesInside / 1e9} GB/s inside a node of ${hardware.gpusOfNode} and ${hardware.bytesBetween / 1e9} GB/s between nodes, and takes ${hardware.latency * 1e6} µs a turn; nothing of it is hidden behind products. ${hardware.call * 1e3} ms a step for the call through Ray.`,
@@ -182,6 +195,8 @@ const text = [
     "activations, logits",
     "all",
     "all, base in NF4",
+    `base in ${parts} parts`,
+    `all, base in ${parts} parts`,
     "gradients a step",
   ]),
   ...sizes.map(memoryRow),

@@ -11,20 +11,11 @@ import random
 import sys
 
 from milora.data import TokenRow
-from milora.training.batching import own_micro_batches
-from milora.training.ranks import Ranks
+from milora.training.batching import deal
 
 _MEDIAN_TOKENS = 130
 _SPREAD = 0.7
 _LONGEST = 1024
-
-
-class Member(Ranks):
-    """One of some ranks that do not exist."""
-
-    def __init__(self, index: int, count: int) -> None:
-        self.index = index
-        self.count = count
 
 
 def draw_row(source: random.Random) -> TokenRow:
@@ -49,7 +40,7 @@ def main() -> None:
         totals = [0.0] * 4
         for _ in range(asked["steps"]):
             rows = [draw_row(source) for _ in range(asked["rows"])]
-            shares = [work(own_micro_batches(rows, asked["micro"], Member(index, count))) for index in range(count)]
+            shares = [work(groups) for groups in deal(rows, asked["micro"], count)]
             whole, prompts = zip(*shares, strict=True)
             parts = (max(whole), sum(whole) / count, max(prompts), sum(prompts) / count)
             totals = [total + part / asked["steps"] for total, part in zip(totals, parts, strict=True)]

@@ -19,10 +19,10 @@ export const scaleSchema = z.strictObject({
     .positive()
     .default(1)
     .meta({ description: "CPUs that Ray keeps for a rank, and its threads; parts are allowed." }),
-  strategy: z
-    .enum(["replicate"], { error: "replicate is the only one yet: every rank holds the whole base model" })
-    .default("replicate")
-    .meta({ description: "replicate: every rank holds the whole base model." }),
+  strategy: z.enum(["replicate", "shard"]).default("replicate").meta({
+    description:
+      "replicate: every rank holds the whole base model. shard: each holds a part of its layers, by FSDP2; slower, for a base that does not fit.",
+  }),
   address: z.string().min(1).nullable().default(null).meta({
     description:
       "auto (the Ray of this machine), host:port of a Ray head; null = one is started here for the session.",

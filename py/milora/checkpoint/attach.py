@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ from transformers import PreTrainedModel
 
 from milora.checkpoint.adapter import adapter_tensors
 from milora.errors import MiloraError
+from milora.models import whole_base
 from milora.tuners.adalora import no_false_alarms
 from milora.tuners.base import PlannedConfig, check_plan
 from milora.tuners.build import build_config
@@ -72,7 +74,8 @@ def attach_adapter(
     # PEFT would warn that it puts the model's own name there.
     peft_config.base_model_name_or_path = None
     # PEFT draws numbers when it loads a pruned AdaLoRA adapter too.
-    with torch.random.fork_rng(devices=[]), no_false_alarms(peft_config):
+    whole = whole_base(model) if _reads_base(peft_config) else contextlib.nullcontext()
+    with torch.random.fork_rng(devices=[]), no_false_alarms(peft_config), whole:
         # Not torch.manual_seed: that would also reseed the accelerators.
         torch.default_generator.manual_seed(seed)
         peft_model = _inject(model, peft_config, name)
@@ -111,7 +114,7 @@ def _check_trains(config: PeftConfig, name: str, trainable: bool, trains: Trains
 def _check_whole_weights(model: PreTrainedModel | PeftModel, config: PeftConfig) -> None:
     """A DoRA module reads the norm of its base weights, which a quantised model does not hold."""
     base = model.get_base_model() if isinstance(model, PeftModel) else model
-    midora = isinstance(config, MiloraConfig) and config.expert == "dora"
+    midora = _is_midora(config)
     # PEFT's own gets back the weights of 4 bits, but not those of 8 before their first use.
     dora = getattr(config, "use_dora", False) and getattr(base, "is_loaded_in_8bit", False)
     if getattr(base, "is_quantized", False) and (midora or dora):
@@ -122,6 +125,15 @@ def _check_whole_weights(model: PreTrainedModel | PeftModel, config: PeftConfig)
             path="train.quantization",
             hint="Use LoRA modules, or set train.quantization to none.",
         )
+
+
+def _is_midora(config: PeftConfig) -> bool:
+    return isinstance(config, MiloraConfig) and config.expert == "dora"
+
+
+def _reads_base(config: PeftConfig) -> bool:
+    """Whether a new module reads its base weights before the first pass."""
+    return _is_midora(config) or bool(getattr(config, "use_dora", False))
 
 
 def _inject(model: PreTrainedModel | PeftModel, config: PeftConfig, name: str) -> PeftModel:

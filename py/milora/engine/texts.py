@@ -23,6 +23,7 @@ from milora.engine.generate import (
 from milora.engine.packing import MAX_TOKENS
 from milora.engine.requests import GenerationRequest, names_experts
 from milora.errors import MiloraError
+from milora.models import is_sharded
 
 # Bounds of the batch, unless one request alone is beyond them.
 _max_rows = 32
@@ -92,6 +93,9 @@ def _open_engine(
 
     It lives for one call: an adapter may be trained between two.
     """
+    if is_sharded(host.base):
+        # It reads weights outside a pass of the model.
+        return None
     config = host.base.generation_config
     if config is not None and not set(config.to_diff_dict()) <= _WITHOUT_EFFECT:
         return None

@@ -10,11 +10,13 @@ from milora.models.open import OpenedModel, open_model, seed_everything
 from milora.models.placement import Placement, available_devices, choose_placement
 from milora.models.precision import ROUNDED
 from milora.models.right_padded import right_padded
+from milora.models.sharding import SHARDED_MALLOC, is_sharded, own_part, shard_base, whole_base
 from milora.models.source import DEMO_MODEL, ModelSource, resolve_source
 
 __all__ = [
     "DEMO_MODEL",
     "ROUNDED",
+    "SHARDED_MALLOC",
     "Forward",
     "LayerDescription",
     "LinearDescription",
@@ -33,11 +35,15 @@ __all__ = [
     "describe",
     "fast_decoder",
     "forwards_replaced",
+    "is_sharded",
     "is_untouched",
     "logits_at",
     "open_model",
+    "own_part",
     "resolve_source",
     "right_padded",
     "run_decoder",
     "seed_everything",
+    "shard_base",
+    "whole_base",
 ]

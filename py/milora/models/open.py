@@ -51,8 +51,17 @@ class OpenedModel:
     num_parameters: int
 
 
-def open_model(source: ModelSource, placement: Placement, seed: int, on_step: OnStep) -> OpenedModel:
+def open_model(
+    source: ModelSource, placement: Placement, seed: int, on_step: OnStep, *, to_shard: bool = False
+) -> OpenedModel:
     """Loads weights (safetensors only) and tokenizer; no parameter requires a gradient afterwards.
+
+    Args:
+        source: The model.
+        placement: Where it goes.
+        seed: Of all generators.
+        on_step: Told how far the conversion of a GGUF file is.
+        to_shard: Leaves the weights on the CPU, for :func:`milora.models.shard_base`.
 
     Raises:
         MiloraError: ``model/not-found``, ``model/unreadable`` or ``model/unsupported``.
@@ -66,7 +75,7 @@ def open_model(source: ModelSource, placement: Placement, seed: int, on_step: On
     config = load_config(located)
     if located.kind == "folder":
         check_weights(Path(located.location))
-    model = _load_weights(located, config, placement)
+    model = _load_weights(located, config, placement, stays=to_shard)
     tokenizer = _load_tokenizer(located)
     model.requires_grad_(False)
     model.eval()
@@ -88,7 +97,9 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _load_weights(source: ModelSource, config: PretrainedConfig, placement: Placement) -> PreTrainedModel:
+def _load_weights(
+    source: ModelSource, config: PretrainedConfig, placement: Placement, *, stays: bool
+) -> PreTrainedModel:
     key_mapping = _text_part_keys if is_text_part(config) else None
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -115,7 +126,7 @@ def _load_weights(source: ModelSource, config: PretrainedConfig, placement: Plac
         message = f"The weights of {source.name} do not fit its configuration: missing or of another shape: {shown}."
         raise MiloraError("model/unreadable", message, file=source.location, problems=missing)
     if placement.quantization == "none":
-        return model.to(placement.device)
+        return model if stays else model.to(placement.device)
     # Quantised weights are made on their device and are not to be moved.
     _keep_packing(model)
     return model

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from milora.errors import CancelledError
 
@@ -13,6 +12,12 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 # At most 20 progress events a second; the first and the last of a stage are always sent.
 MIN_SECONDS_BETWEEN_EVENTS = 0.05
+
+
+class Flag(Protocol):
+    """What a call asks before it goes on."""
+
+    def __getitem__(self, index: int, /) -> int: ...
 
 
 def _ignore(_event: dict[str, Any]) -> None:
@@ -29,9 +34,7 @@ class Call:
 
     __slots__ = ("_emit", "_flag", "_next_event", "_stage")
 
-    def __init__(
-        self, emit: Callable[[dict[str, Any]], None] = _ignore, flag: mmap.mmap | bytes | bytearray = b"\0"
-    ) -> None:
+    def __init__(self, emit: Callable[[dict[str, Any]], None] = _ignore, flag: Flag = b"\0") -> None:
         self._emit = emit
         self._flag = flag
         self._stage: str | None = None

@@ -15,7 +15,7 @@ from milora.errors import MiloraError
 from milora.models import answer_nll, run_decoder
 from milora.routing.context import RoutingContext
 from milora.routing.record import RoutingRecord
-from milora.training.batching import own_micro_batches
+from milora.training.batching import Pass, own_passes
 from milora.training.ranks import ALONE, Ranks
 
 OnStep = Callable[[int, int], None]
@@ -78,9 +78,9 @@ def data_loss(
     """
     model.eval()
     with ranks.together():
-        groups = own_micro_batches(dataset.take(rows), micro_batch, ranks)
+        passes = own_passes(dataset.take(rows), micro_batch, ranks)
         own = _OwnLoss(RoutingSums() if records else None)
-        _add_groups(own, model, groups, context, pad_id, on_step)
+        _add_passes(own, model, passes, context, pad_id, on_step)
     parts = ranks.gathered(own)
     total = sum(part.nll for part in parts)
     if not math.isfinite(total):
@@ -103,10 +103,10 @@ class _OwnLoss:
     answer_tokens: int = 0
 
 
-def _add_groups(
+def _add_passes(
     own: _OwnLoss,
     model: nn.Module,
-    groups: list[list[TokenRow]],
+    passes: list[Pass],
     context: RoutingContext | None,
     pad_id: int,
     on_step: OnStep,
@@ -114,10 +114,13 @@ def _add_groups(
     device = next(model.parameters()).device
     # Float64 where the device has it: thousands of batches add up.
     nll = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
-    total, done = sum(map(len, groups)), 0
-    for group in groups:
+    total, done = sum(len(group) for group, counts in passes if counts), 0
+    for group, counts in passes:
         on_step(done, total)
         batch = collate(group, pad_id, device)
+        if not counts:
+            _batch_nll(model, batch, context, None)
+            continue
         nll += _batch_nll(model, batch, context, own.routing).to(nll.dtype)
         own.answer_tokens += batch.num_answer_tokens
         done += len(group)

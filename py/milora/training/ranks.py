@@ -20,6 +20,8 @@ class Ranks:
 
     index = 0
     count = 1
+    lockstep = False
+    """Whether a pass needs all ranks, since each holds a part of the base (:mod:`milora.models.sharding`)."""
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -40,8 +42,9 @@ ALONE = Ranks()
 class JoinedRanks(Ranks):
     """A process of the default process group, which must be able to exchange tensors of the CPU too."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lockstep: bool = False) -> None:
         self.index = distributed.get_rank()
+        self.lockstep = lockstep
         self.count = distributed.get_world_size()
 
     @contextlib.contextmanager

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from milora.errors import MiloraError
-from milora.models import atomic_folder
+from milora.models import atomic_folder, own_part
 from milora.training.all_random_states import joined, read_random, write_random
 from milora.training.optimizer import GroupOptimizer
 from milora.training.session import TrainingSession
@@ -112,7 +112,11 @@ def base_fingerprint(session: TrainingSession) -> str:
     ]
     digest = hashlib.sha256()
     digest.update(json.dumps([(name, list(parameter.shape)) for name, parameter in frozen]).encode())
-    samples = [parameter.detach().flatten()[:_sampled_numbers].bfloat16() for _, parameter in frozen]
+    samples = [own_part(parameter.detach()).flatten()[:_sampled_numbers].bfloat16() for _, parameter in frozen]
+    if session.ranks.lockstep:
+        # Parts follow one another in the order of the ranks; of what is whole on each the first one's is taken.
+        parts = session.ranks.gathered([sample.cpu() for sample in samples])
+        samples = [torch.cat(sample)[:_sampled_numbers] for sample in zip(*parts, strict=True)]
     if samples:
         digest.update(torch.cat(samples).cpu().view(torch.int16).numpy().tobytes())
     return digest.hexdigest()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from milora.data import Batch, TokenRow, collate
 from milora.models import answer_nll, run_decoder
 from milora.routing.context import routing_context
-from milora.training.batching import StepRows
+from milora.training.batching import Pass, StepRows
 from milora.training.ranks import Ranks
 from milora.tuners.base import config_of
 from milora.tuners.methods import hooks_of
@@ -81,12 +81,16 @@ class StepLoss:
         """Gradients and sums of this rank's micro-batches."""
         nll: list[Tensor] = []
         balance: list[Tensor] = []
-        for group in step.groups:
+        for group, counts in step.passes:
             batch = collate(group, self._pad_id, self._device)
             batch_nll, batch_balance = self._losses(batch, share, self._num_routed(step))
             loss = batch_nll / step.answer_tokens
             if batch_balance is not None and self._balance > 0:
                 loss = loss + self._balance * batch_balance
+            if not counts:
+                # The ranks take part in each other's backward pass too.
+                (loss * 0).backward()
+                continue
             scaled(loss).backward()
             nll.append(batch_nll.detach())
             if batch_balance is not None:
@@ -116,7 +120,7 @@ class StepLoss:
         Each micro-batch's balance loss needs the step's f before any gradient is made; a step that is one micro-batch
         counts it on the way. Dropout is off here: f has no gradient and is better without noise.
         """
-        if self._routed_unit is None or (self._ranks.count == 1 and len(step.groups) == 1):
+        if self._routed_unit is None or (self._ranks.count == 1 and len(step.passes) == 1):
             return None
         with self._ranks.together():
             counts = self._first_choice_counts(step)
@@ -129,13 +133,13 @@ class StepLoss:
         assert self._context is not None and step.first is not None
         self._model.eval()
         counts: list[Tensor] = []
-        for group in step.groups or [[step.first]]:
+        for group, counted in step.passes or [Pass([step.first], counts=False)]:
             by_prompt = self._routed_unit == "prompt"
             routed = [TokenRow(row.prompt_ids, ()) for row in group] if by_prompt else group
             batch = collate(routed, self._pad_id, self._device)
             with self._context.prompt(self._routed_tokens(batch)), self._context.record() as record:
                 run_decoder(self._model, batch)
-            counts.append(record.first_choice_counts())
+            found = record.first_choice_counts()
+            counts.append(found if counted else torch.zeros_like(found))
         self._model.train()
-        total = torch.stack(counts).sum(dim=0)
-        return total if step.groups else torch.zeros_like(total)
+        return torch.stack(counts).sum(dim=0)

@@ -63,25 +63,30 @@ def _random_dataset(lengths: list[tuple[int, int]], vocabulary: int = 96, seed: 
     return Dataset(tuple(TokenRow(ids(prompt), ids(answer)) for prompt, answer in lengths), "")
 
 
-def _checkpoint(folder: Path, seed: int = 0) -> Path:
+_SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "tie_word_embeddings": False,
+}
+
+
+def _checkpoint(folder: Path, seed: int = 0, **sizes: Any) -> Path:
     """A random Llama with the byte-level tokenizer, saved as a checkpoint folder."""
     tokenizer = _byte_level()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(
             LlamaConfig(
+                **{**_SIZES, **sizes},
                 vocab_size=len(tokenizer),
-                hidden_size=32,
-                intermediate_size=48,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                num_key_value_heads=2,
                 max_position_embeddings=256,
                 bos_token_id=_SPECIALS.index("<bos>"),
                 eos_token_id=_SPECIALS.index("<eos>"),
                 pad_token_id=None,
                 initializer_range=0.2,
-                tie_word_embeddings=False,
             )
         )
     # States leave the last norm with a fixed length: a small random head could not be sure of any token.
@@ -113,6 +118,13 @@ def random_dataset() -> Callable[..., Dataset]:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny checkpoint folder; do not change it."""
     return _checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="session")
+def layered_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of twelve layers of 16 MiB, and little else; do not change it."""
+    sizes = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_key_value_heads": 4}
+    return _checkpoint(tmp_path_factory.mktemp("layered"), **sizes, tie_word_embeddings=True)
 
 
 @pytest.fixture

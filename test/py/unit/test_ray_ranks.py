@@ -206,6 +206,55 @@ def test_two_ranks_give_what_one_process_gives_until_one_is_killed(
 
 
 @needs_ray
+def test_ranks_that_share_a_base_do_what_one_process_does(
+    begin: Callable[..., None], address: str, tmp_path: Path
+) -> None:
+    asked = [{"adapter": "tuned", "prompt": "hi"}, {"adapter": "tuned", "prompt": "so what"}]
+    begin()
+    expected = results(tmp_path / "alone")
+    routing = run("routePrompts", requests=asked, adapter="tuned", explain=2)
+    begin({"ranks": 2, "address": address, "strategy": "shard"})
+    found = results(tmp_path / "shared")
+    for part, value in expected.items():
+        assert close(found[part], value), part
+    assert close(run("routePrompts", requests=asked, adapter="tuned", explain=2), routing)
+    # A call that is cancelled ends on all ranks at the same place, and they go on.
+    flag = bytearray(1)
+    many = validate_input("generate", {"requests": asked, "maxNewTokens": 200})
+    with pytest.raises(MiloraError) as caught:
+        OPS["generate"](many, Call(lambda _event: flag.__setitem__(0, 1), flag))
+    assert caught.value.code == "cancelled"
+    assert close(run("dataLoss", data="train", rows=list(range(10)), adapter="tuned"), expected["data"])
+    # What was trained on parts is an adapter like any other.
+    run("saveAdapter", adapter="tuned", folder=str(tmp_path / "adapter"))
+    run("loadAdapter", adapter="again", folder=str(tmp_path / "adapter"))
+    assert close(run("dataLoss", data="train", rows=list(range(10)), adapter="again"), expected["data"])
+    with pytest.raises(MiloraError, match="engineOpen needs the whole base") as caught:
+        run("engineOpen")
+    assert caught.value.details["path"] == "scale.strategy"
+
+
+@needs_ray
+def test_ranks_that_share_a_base_end_where_one_fails_alone(
+    begin: Callable[..., None], address: str, tmp_path: Path
+) -> None:
+    begin({"ranks": 2, "address": address, "strategy": "shard"})
+    processes = rank_processes()
+    broken: Any = group._group
+    import ray
+
+    # One rank makes a pass that the other doesn't: nobody can finish it.
+    spoil = validate_input("dataLoss", {"data": "gone", "rows": [0], "adapter": "tuned"})
+    whole = validate_input("dataLoss", {"data": "train", "rows": [0], "adapter": "tuned"})
+    first, second = broken._actors
+    with pytest.raises(MiloraError, match=r"gone.*rank 1 of 2"):
+        broken._ask([first.run.remote("dataLoss", whole, 99), second.run.remote("dataLoss", spoil, 99)], Call())
+    assert not ray.is_initialized() or living(processes) == []
+    with pytest.raises(MiloraError, match="gone"):
+        run("closeModel")
+
+
+@needs_ray
 def test_what_ray_cannot_give_is_said(checkpoint: Path, address: str, tmp_path: Path) -> None:
     def opening(scale: dict[str, Any], model: Path = checkpoint) -> MiloraError:
         with pytest.raises(MiloraError) as caught:

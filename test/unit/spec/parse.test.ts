@@ -27,12 +27,18 @@ describe("parseWith", () => {
     });
   });
 
-  it("takes no way to spread a base model that is not there", () => {
-    const withStrategy = (strategy: string) => ({ ...base, scale: { ranks: 2, strategy } });
-    expect(problemsOf(withStrategy("replicate"))).toEqual([]);
-    expect(problemsOf(withStrategy("shard"))).toEqual([
-      'scale.strategy: replicate is the only one yet: every rank holds the whole base model (found "shard").',
+  it("does not look for the micro-batch on ranks that share a base", () => {
+    const withStrategy = (strategy: string, microBatch: number | "auto") => ({
+      ...base,
+      train: { microBatch },
+      scale: { ranks: 2, strategy },
+    });
+    expect(problemsOf(withStrategy("replicate", "auto"))).toEqual([]);
+    expect(problemsOf(withStrategy("shard", 4))).toEqual([]);
+    expect(problemsOf(withStrategy("shard", "auto"))).toEqual([
+      expect.stringMatching(/^train\.microBatch: auto goes with scale\.strategy "replicate" alone/u),
     ]);
+    expect(problemsOf(withStrategy("halves", 4))).toEqual([expect.stringMatching(/^scale\.strategy: /u)]);
   });
 
   it("lists all five of five errors with their paths", () => {

@@ -43,8 +43,11 @@ def unload_adapter(payload: dict[str, Any], call: Call) -> dict[str, Any]:
 
 
 def save_adapter(payload: dict[str, Any], call: Call) -> dict[str, Any]:
-    """Writes an adapter in PEFT's layout."""
-    return {"bytes": session.current().host.save(payload["adapter"], Path(payload["folder"]))}
+    """Writes an adapter in PEFT's layout; of several ranks the first one writes, from a model alike on all."""
+    host = session.current().host
+    with host.use(payload["adapter"]):
+        first = session.ranks().index == 0
+        return {"bytes": host.save(payload["adapter"], Path(payload["folder"])) if first else 0}
 
 
 def import_lora_op(payload: dict[str, Any], call: Call) -> dict[str, Any]:

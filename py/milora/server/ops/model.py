@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from milora.models import choose_placement, describe, open_model, resolve_source
+from milora.errors import MiloraError
+from milora.models import choose_placement, describe, open_model, resolve_source, shard_base
 from milora.server.call import Call
 from milora.server.ops import session
 
@@ -46,7 +47,16 @@ def open_model_op(payload: dict[str, Any], call: Call) -> dict[str, Any]:
     placement = choose_placement(payload["device"], payload["dtype"], payload["attention"], payload["quantization"])
     source = resolve_source(payload["model"])
     session.end()
-    opened = open_model(source, placement, payload["seed"], session.reporter(call, "converting the GGUF file"))
+    ranks = session.ranks()
+    if ranks.lockstep and placement.quantization != "none":
+        message = "A quantised base cannot be sharded; scale.strategy is shard and the quantisation is not none."
+        hint = "Use scale.strategy replicate, or no quantisation."
+        raise MiloraError("input/invalid-spec", message, path="scale.strategy", found="shard", hint=hint)
+    report = session.reporter(call, "converting the GGUF file")
+    with ranks.together():
+        opened = open_model(source, placement, payload["seed"], report, to_shard=ranks.lockstep)
+    if ranks.lockstep:
+        shard_base(opened.model, placement.device)
     call.check()
     opened_session = session.begin(opened)
     return {

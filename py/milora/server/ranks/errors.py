@@ -30,6 +30,11 @@ class RankError(MiloraError):
         """True where the rank only stopped because others did."""
         return self.code == "scale/lost"
 
+    @property
+    def is_cut_off(self) -> bool:
+        """True where the rank cannot reach the others any more."""
+        return self.follows_another and self.links[0]["type"] == "MiloraError"
+
 
 def lost(place: str, reason: str) -> MiloraError:
     """A rank, or what it runs on, is gone."""

@@ -21,7 +21,8 @@ from milora.server.call import Call
 from milora.server.ops import OPS, session
 from milora.server.ranks.errors import Link
 from milora.server.ranks.meeting import Meeting
-from milora.training.ranks import JoinedRanks
+from milora.server.ranks.routes import IN_LOCKSTEP
+from milora.training.ranks import JoinedRanks, Ranks
 
 PACKAGE = Path(__file__).parents[2]
 """The folder of milora."""
@@ -47,6 +48,19 @@ def _code() -> str:
     return digest.hexdigest()[:12]
 
 
+class _AgreedFlag:
+    """A flag that ranks in lockstep ask equally often: one that left a call alone would keep the others waiting."""
+
+    def __init__(self, own: bytearray, ranks: Ranks) -> None:
+        self._own = own
+        self._ranks = ranks
+
+    def __getitem__(self, index: int) -> int:
+        asked = torch.tensor([self._own[index]], dtype=torch.int32)
+        self._ranks.add_up([asked])
+        return int(asked)
+
+
 class Rank:
     """The class of Ray's actors; Ray calls its methods one at a time, on the process's main thread."""
 
@@ -63,19 +77,21 @@ class Rank:
 
         return {"pid": os.getpid(), "node": get_node_ip_address(), "versions": versions()}
 
-    def join(self, host: str, port: int) -> None:
-        """Meets the others, and from then on ends with the driver."""
+    def join(self, host: str, port: int, lockstep: bool) -> None:
+        """Meets the others, and from then on ends with the driver; ``lockstep``: each holds a part of the base."""
         self._meeting = meeting = Meeting.joined(host, port, _SECONDS_TO_JOIN)
         threading.Thread(target=self._watch, args=(meeting.again(),), daemon=True, name="milora-driver").start()
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         distributed.init_process_group(backend, store=meeting.of_group(), rank=self._index, world_size=self._count)
-        session.join(JoinedRanks())
+        session.join(JoinedRanks(lockstep=lockstep))
 
     def run(self, name: str, payload: dict[str, Any], number: int) -> Answer:
         """Runs an operation whose input is checked; never raises."""
         self._flag[0], self._number = 0, number
         try:
-            return OPS[name](payload, Call(self._emit, self._flag)), []
+            together = session.ranks().lockstep and name in IN_LOCKSTEP
+            flag = _AgreedFlag(self._flag, session.ranks()) if together else self._flag
+            return OPS[name](payload, Call(self._emit, flag)), []
         except Exception as error:  # noqa: BLE001 - the driver tells it
             return None, json.loads(envelope.of_error(error))["e"]
 

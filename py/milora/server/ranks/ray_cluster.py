@@ -20,6 +20,7 @@ from ray.util import get_node_ip_address, placement_group, remove_placement_grou
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from milora.errors import MiloraError
+from milora.models import SHARDED_MALLOC
 from milora.server.ranks.errors import lost
 from milora.server.ranks.rank import PACKAGE, Rank
 
@@ -203,6 +204,7 @@ def place_ranks(scale: dict[str, Any], cluster: Cluster) -> list[Any]:
         error = _no_room(ranks, need)
         remove_placement_group(placed)
         raise error
+    environment = {**cluster.environment, **(SHARDED_MALLOC if scale["strategy"] == "shard" else {})}
     return [
         ray.remote(Rank)
         .options(
@@ -210,7 +212,7 @@ def place_ranks(scale: dict[str, Any], cluster: Cluster) -> list[Any]:
             num_gpus=gpus,
             max_restarts=0,
             scheduling_strategy=PlacementGroupSchedulingStrategy(placed, placement_group_bundle_index=index),
-            runtime_env={"env_vars": cluster.environment},
+            runtime_env={"env_vars": environment},
         )
         .remote(index, ranks)
         for index in range(ranks)

@@ -54,6 +54,7 @@ class RayGroup:
     def __init__(self, cluster: Cluster, scale: dict[str, Any]) -> None:
         self._cluster = cluster
         self._count: int = scale["ranks"]
+        self._lockstep: bool = scale["strategy"] == "shard"
         self._actors = place_ranks(scale, cluster)
         self._nodes = ["?"] * self._count
         self._number = 0
@@ -72,14 +73,15 @@ class RayGroup:
         if problems:
             message = f"The nodes do not have the same versions: {'; '.join(problems)}."
             raise MiloraError("scale/mismatch", message, problems=problems, hint="Use one image on all nodes.")
-        meeting = [actor.join.remote(self._cluster.own_host, self._meeting.port) for actor in self._actors]
+        own = (self._cluster.own_host, self._meeting.port)
+        meeting = [actor.join.remote(*own, self._lockstep) for actor in self._actors]
         self._ask(meeting, call, _SECONDS_TO_START)
 
     def run(self, name: str, payload: dict[str, Any], call: Call) -> dict[str, Any]:
         """See :meth:`RankGroup.run`."""
         if self._end is not None:
             raise self._end
-        route = routes.ROUTES[name]
+        route = routes.route_of(name, lockstep=self._lockstep)
         payloads = [payload] if route == "first" else [payload] * self._count
         if route == "dealt":
             payloads = routes.shares(name, payload, self._count)
@@ -130,8 +132,7 @@ class RayGroup:
             if waiting and (following is not None or self._stopped(found)):
                 following = following or now
                 if now - following > _SECONDS_TO_FOLLOW:
-                    silent = min(waiting.values())
-                    raise self._ended(lost(self._place(silent), "it does not answer, while other ranks lost it."))
+                    raise self._ended(self._left_behind(found, min(waiting.values())))
             if waiting and end is not None and now > end:
                 raise self._ended(lost(self._place(min(waiting.values())), f"it did not start in {seconds} s."))
         return [found[index] for index in range(len(asked))]
@@ -149,9 +150,22 @@ class RayGroup:
             raise self._ended(lost(self._place(rank), reason(error))) from error
 
     def _stopped(self, found: dict[int, Any]) -> bool:
-        """True where a rank cannot reach the others any more: one of them is gone, or soon tells the same."""
-        errors = [one[1][0] for one in found.values() if isinstance(one, tuple) and one[0] is None]
-        return any(error.get("code") == "scale/lost" and error["type"] == "MiloraError" for error in errors)
+        """True where a rank cannot reach the others any more: one of them is gone, or soon tells the same.
+
+        In lockstep an error of any kind leaves the others in the middle of a pass.
+        """
+        errors = self._errors(found)
+        return any(self._lockstep or error.is_cut_off for error in errors)
+
+    def _left_behind(self, found: dict[int, Any], silent: int) -> MiloraError:
+        """Why the group ends while a rank is silent."""
+        causes = [error for error in self._errors(found) if not error.follows_another]
+        return causes[0] if causes else lost(self._place(silent), "it does not answer, while other ranks lost it.")
+
+    def _errors(self, found: dict[int, Any]) -> list[RankError]:
+        """What ranks raised; ``found`` may hold answers of other kinds, while the group is made."""
+        answers = {rank: one for rank, one in found.items() if isinstance(one, tuple)}
+        return [RankError(links, self._place(rank)) for rank, (value, links) in answers.items() if value is None]
 
     def _wants_end(self, call: Call) -> bool:
         try:
@@ -166,7 +180,7 @@ class RayGroup:
             call.emit(event)
 
     def _values(self, name: str, answers: list[Answer]) -> list[dict[str, Any]]:
-        errors = [RankError(links, self._place(rank)) for rank, (value, links) in enumerate(answers) if value is None]
+        errors = self._errors(dict(enumerate(answers)))
         if errors:
             # The first cause: others may only have stopped with it.
             error = next((error for error in errors if not error.follows_another), errors[0])

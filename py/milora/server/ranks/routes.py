@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from milora.errors import MiloraError
+
 Route = Literal["driver", "all", "dealt", "first"]
 """``driver``: needs no model, runs beside the ranks. ``all``: every rank, for they must stay alike or share the work;
 the first one answers. ``dealt``: requests are dealt out, answers put together. ``first``: the first rank alone."""
@@ -29,6 +31,7 @@ _BY_ROUTE: Mapping[Route, Sequence[str]] = {
         "attachAdapter",
         "loadAdapter",
         "unloadAdapter",
+        "saveAdapter",
         "startTraining",
         "setMicroBatch",
         "trialStep",
@@ -44,7 +47,6 @@ _BY_ROUTE: Mapping[Route, Sequence[str]] = {
     ],
     "dealt": ["generate", "scoreChoices"],
     "first": [
-        "saveAdapter",
         "importLora",
         "routePrompts",
         "benchTrain",
@@ -67,7 +69,31 @@ ROUTES: Mapping[str, Route] = {name: route for route, names in _BY_ROUTE.items()
 STEPS = ("weightsStep", "activationStep")
 """What every rank makes, or none."""
 
+IN_LOCKSTEP = ("dataLoss", *_BY_ROUTE["dealt"], "routePrompts")
+"""What computes passes and may be cancelled between them: where each rank holds a part of the base, every rank makes
+all of them, and they end together."""
+
+WHOLE_BASE = tuple(
+    name for name in _BY_ROUTE["first"] if name.startswith(("bench", "engine")) or name == "trainCurves"
+)
+"""What reads the base's weights outside a pass: it needs the whole base."""
+
 _LISTS = {"generate": "requests", "scoreChoices": "rows"}
+
+
+def route_of(name: str, *, lockstep: bool) -> Route:
+    """Which ranks an operation runs on; ``lockstep``: each holds a part of the base.
+
+    Raises:
+        MiloraError: ``input/invalid-spec`` for one that needs the whole base.
+    """
+    if not lockstep:
+        return ROUTES[name]
+    if name in WHOLE_BASE:
+        message = f"{name} needs the whole base in one process; with scale.strategy shard each rank holds a part."
+        hint = "Use scale.strategy replicate, or leave scale out."
+        raise MiloraError("input/invalid-spec", message, path="scale.strategy", found="shard", hint=hint)
+    return "all" if name in IN_LOCKSTEP else ROUTES[name]
 
 
 def shares(name: str, payload: dict[str, Any], count: int) -> list[dict[str, Any]]:
