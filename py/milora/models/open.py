@@ -98,7 +98,7 @@ def seed_everything(seed: int) -> None:
 
 
 def _load_weights(
-    source: ModelSource, config: PretrainedConfig, placement: Placement, *, stays: bool
+    source: ModelSource, config: PretrainedConfig, placement: Placement, *, stays: bool = False
 ) -> PreTrainedModel:
     key_mapping = _text_part_keys if is_text_part(config) else None
     try:

@@ -20,7 +20,7 @@ _LAYER = 4 * (4 * 512 * 512 + 3 * 512 * 2048 + 2 * 512)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the process's memory is read from /proc")
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("count", [2, 4])
 def test_a_rank_holds_its_part_and_the_layers_at_work(count: int, layered_checkpoint: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(Path(__file__).with_name("sharding_process.py")), str(layered_checkpoint)]
     environment = {**os.environ, **SHARDED_MALLOC}
@@ -28,7 +28,11 @@ def test_a_rank_holds_its_part_and_the_layers_at_work(count: int, layered_checkp
         subprocess.Popen([*command, str(rank), str(count), str(tmp_path)], env=environment, stdout=subprocess.PIPE)
         for rank in range(count)
     ]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    try:
+        outputs = [process.communicate(timeout=240)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     assert [process.returncode for process in processes] == [0] * count
     part = _LAYERS * _LAYER / count
     for output in outputs:
