@@ -4,15 +4,13 @@
  *
  * `tsx scripts/capacity.ts [--batch 256] [--micro 8] [--rank 16] [--steps 200]` prints docs/results/capacity.md.
  */
-import { execa } from "execa";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import { packageRoot, pythonRoot } from "../ts/bridge/environment/index.js";
 import { resolveGraph, type ModelGraph } from "../ts/graph/model-graph.js";
 import { resolveMethod } from "../ts/methods/registry.js";
 import { methodSchema } from "../ts/spec/method.js";
 import { estimateMemory } from "../ts/train/memory-estimate.js";
+import { drawSteps, type RankShare } from "./lib/rank-shares.js";
 
 const { values } = parseArgs({
   options: {
@@ -76,28 +74,8 @@ const graphOf = ({ name, layers, hidden, ffn, keyValue, parameters }: Size): Mod
 
 const counts = [1, 2, 4, 8, 16, 32, 64];
 
-/** Padded tokens of a step on the slowest rank and on the mean one, and those of their prompts alone. */
-const share = z.object({
-  count: z.number(),
-  slowest: z.number(),
-  mean: z.number(),
-  slowestPrompt: z.number(),
-  meanPrompt: z.number(),
-});
-type Share = z.output<typeof share>;
-
-/** Steps of made-up rows, dealt by the program itself. */
-const sharesOf = async (): Promise<readonly Share[]> => {
-  const { stdout } = await execa(
-    process.env["MILORA_PYTHON"] ?? "python3",
-    [join(packageRoot, "scripts", "lib", "rank_shares.py")],
-    { input: JSON.stringify({ counts, steps, rows: batch, micro, seed: 1 }), env: { PYTHONPATH: pythonRoot } },
-  );
-  return z.array(share).parse(JSON.parse(stdout));
-};
-
 /** Seconds of a step: the slowest rank's products, what of it the others wait, and the exchange. */
-const stepSeconds = (graph: ModelGraph, trainable: number, { count, ...tokens }: Share) => {
+const stepSeconds = (graph: ModelGraph, trainable: number, { count, ...tokens }: RankShare) => {
   const aToken = (2 * graph.numParameters) / (hardware.flops * hardware.reached);
   // Forward, backward to the inputs alone (the base is frozen), layers computed again, and the pass for f.
   const compute = aToken * (3 * tokens.slowest + tokens.slowestPrompt);
@@ -157,7 +135,7 @@ const memoryRow = (size: Size): string => {
   ]);
 };
 
-const efficiencyRow = (size: Size, shares: readonly Share[]): string => {
+const efficiencyRow = (size: Size, shares: readonly RankShare[]): string => {
   const graph = graphOf(size);
   const { trainable } = resolveMethod(graph, method).count;
   const [alone, ...others] = shares.map((each) => ({ count: each.count, ...stepSeconds(graph, trainable, each) }));
@@ -170,7 +148,7 @@ const efficiencyRow = (size: Size, shares: readonly Share[]): string => {
   return line([size.name, `${alone.compute.toFixed(1)} s`, ...cells]);
 };
 
-const shares = await sharesOf();
+const { shares } = await drawSteps({ counts, steps, rows: batch, micro, seed: 1 });
 const text = [
   "# Capacity: Llama-2 on many GPUs, on paper",
   "",

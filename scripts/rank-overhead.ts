@@ -10,12 +10,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ensureEnvironment, packageRoot } from "../ts/bridge/environment/index.js";
-import { openBackend, type PythonBackend } from "../ts/bridge/index.js";
-import { resolveGraph } from "../ts/graph/model-graph.js";
-import { resolveMethod } from "../ts/methods/registry.js";
-import { methodSchema } from "../ts/spec/method.js";
+import type { PythonBackend } from "../ts/bridge/index.js";
 import { scaleSchema } from "../ts/spec/scale.js";
 import { median } from "../ts/util/statistics.js";
+import { beginTraining, timeStep } from "./lib/rank-training.js";
 
 const { values } = parseArgs({
   options: {
@@ -36,23 +34,9 @@ const tinyModel = async (python: string): Promise<string> => {
   return path;
 };
 
-/** A training of MiLoRA, on one rank of Ray or in the process itself. */
 const begin = async (python: string, model: string, onRay: boolean): Promise<PythonBackend> => {
-  const backend = await openBackend({ python });
   const scale = onRay ? scaleSchema.parse({ ranks: 1, address: values.address }) : null;
-  await backend.call("openModel", { model, device: "cpu", dtype: "float32", scale });
-  await backend.call("loadRows", { name: "train", file: rowsFile });
-  const graph = resolveGraph(await backend.call("describeModel", { model }));
-  const { config } = resolveMethod(graph, methodSchema.parse({ kind: "milora" }));
-  await backend.call("attachAdapter", { adapter: "timed", config });
-  await backend.call("startTraining", { adapter: "timed" });
-  return backend;
-};
-
-const milliseconds = async (backend: PythonBackend): Promise<number> => {
-  const start = performance.now();
-  await backend.call("weightsStep", { data: "train", rows, learningRate: 1e-4 });
-  return performance.now() - start;
+  return (await beginTraining({ python, model, rowsFile, scale })).backend;
 };
 
 try {
@@ -66,9 +50,9 @@ try {
   for (let round = -2; round < Number(values.rounds); round += 1) {
     // Each goes first every other time.
     const rayFirst = round % 2 === 0;
-    const before = rayFirst ? await milliseconds(onRay) : undefined;
-    const own = await milliseconds(alone);
-    const pair = { alone: own, onRay: before ?? (await milliseconds(onRay)) };
+    const before = rayFirst ? await timeStep(onRay, rows) : undefined;
+    const own = await timeStep(alone, rows);
+    const pair = { alone: own, onRay: before ?? (await timeStep(onRay, rows)) };
     // The first rounds warm up.
     if (round >= 0) pairs.push(pair);
   }

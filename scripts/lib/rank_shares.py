@@ -1,7 +1,8 @@
 """How alike ranks' shares are: made-up steps, dealt as a training deals them.
 
-Reads JSON ``{counts, steps, rows, micro, seed}`` from stdin and prints for each count of ranks, as a mean over the
-steps, the slowest rank's and the mean rank's padded tokens ``{count, slowest, mean, slowestPrompt, meanPrompt}``.
+Reads JSON ``{counts, steps, rows, micro, seed}`` from stdin and prints ``{rows, shares}``: the drawn steps,
+[steps][rows] of a prompt's and an answer's tokens, and for each count of ranks, as a mean over the steps, the slowest
+rank's and the mean rank's padded tokens ``{count, slowest, mean, slowestPrompt, meanPrompt}``.
 """
 
 from __future__ import annotations
@@ -34,19 +35,20 @@ def work(groups: list[list[TokenRow]]) -> tuple[int, int]:
 def main() -> None:
     """See the module."""
     asked = json.load(sys.stdin)
+    source = random.Random(asked["seed"])
+    steps = [[draw_row(source) for _ in range(asked["rows"])] for _ in range(asked["steps"])]
     found = []
     for count in asked["counts"]:
-        source = random.Random(asked["seed"])
         totals = [0.0] * 4
-        for _ in range(asked["steps"]):
-            rows = [draw_row(source) for _ in range(asked["rows"])]
+        for rows in steps:
             shares = [work(groups) for groups in deal(rows, asked["micro"], count)]
             whole, prompts = zip(*shares, strict=True)
             parts = (max(whole), sum(whole) / count, max(prompts), sum(prompts) / count)
             totals = [total + part / asked["steps"] for total, part in zip(totals, parts, strict=True)]
         names = ("slowest", "mean", "slowestPrompt", "meanPrompt")
         found.append({"count": count, **dict(zip(names, totals, strict=True))})
-    print(json.dumps(found))
+    drawn = [[(len(row.prompt_ids), len(row.answer_ids)) for row in rows] for rows in steps]
+    print(json.dumps({"rows": drawn, "shares": found}))
 
 
 if __name__ == "__main__":
