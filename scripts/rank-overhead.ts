@@ -1,6 +1,6 @@
 /**
  * What a step through one rank of Ray takes beside the same step in the driver's own process: steps in turns, one of
- * each, the same rows. Ray must run on this machine (`ray start --head`).
+ * each, the same rows, one thread each. Ray must run on this machine (`RAY_worker_niceness=0 ray start --head`).
  *
  * `tsx scripts/rank-overhead.ts [--model smollm2-135m] [--rounds 20] [--batch 2]` prints one JSON document.
  */
@@ -40,6 +40,8 @@ const begin = async (python: string, model: string, onRay: boolean): Promise<Pyt
 };
 
 try {
+  // As many threads as a rank with one CPU has.
+  process.env["OMP_NUM_THREADS"] = "1";
   const { python } = await ensureEnvironment();
   const words = "one of many words ".repeat(12);
   writeFileSync(rowsFile, rows.map((row) => JSON.stringify({ prompt: `${row} ${words}`, answer: words })).join("\n"));
