@@ -15,6 +15,8 @@ export const trainBenchRow = z.object({
   method: z.string(),
   /** `hf-trainer`: transformers' Trainer with PEFT's LoRA. */
   engine: z.enum(["milora", "hf-trainer"]),
+  /** Whether the decoder's layers are compiled; false for the Trainer. */
+  compiled: z.boolean(),
   /** `eager` or `sdpa`. */
   attention: z.string(),
   /** Tokens of a row. */
@@ -25,10 +27,10 @@ export const trainBenchRow = z.object({
   ratioToPeer: z.number(),
   /** The same against the Trainer with eager attention. */
   ratioToEagerPeer: z.number(),
-  /** This step over that of our LoRA; null for the Trainer, or where our LoRA is not measured. */
+  /** This step over that of our LoRA, compiled alike; null for the Trainer, or where our LoRA is not measured. */
   stepToLora: z.number().nullable(),
-  /** The most that adapter, optimiser and a step take above the loaded model, in a process of its own. */
-  peakBytes: count,
+  /** The most that adapter, optimiser and a step take above the loaded model, in its own process; null: compiled. */
+  peakBytes: count.nullable(),
 });
 
 /** One line of the bench of decoding: a prompt's text by one method, with so many beams. */
@@ -146,6 +148,8 @@ export const benchOps = {
       ...size,
       /** Measured steps of each engine, after one that is not. */
       rounds: z.int().min(1),
+      /** Whether each of our methods is measured with its layers compiled too. */
+      compile: z.boolean().default(false),
     }),
     output: z.object({ rows: z.array(trainBenchRow) }),
   },

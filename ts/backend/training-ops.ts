@@ -23,6 +23,11 @@ export const trainingOps = {
       microBatch: count.min(1).default(16),
       /** Computes each layer twice in place of keeping what backward needs of it. */
       gradientCheckpointing: z.boolean().default(false),
+      /**
+       * Compiles the decoder's layers by torch.compile. Errors: `input/invalid-spec` in bf16 or fp16 on a CPU;
+       * `model/unsupported` for a base in parts; `environment/missing-package` without a C++ compiler.
+       */
+      compile: z.boolean().default(false),
       /** LoRA+: the rate of LoRA's B matrices over that of all else. */
       loraPlusRatio: z.number().positive().default(1),
       weightDecay: z.number().nonnegative().default(0),

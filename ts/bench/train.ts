@@ -21,6 +21,8 @@ export interface BenchTrainOptions extends BenchCall {
   readonly tokens: readonly number[];
   readonly batch: number;
   readonly rounds: number;
+  /** Each of our methods also with its layers compiled. */
+  readonly compile?: boolean | undefined;
 }
 
 /** The step that the peer takes: PEFT's LoRA. */
@@ -31,7 +33,7 @@ const peerKind: MethodKind = "lora";
  * of the same rank on the same rows; each step of one stands between steps of the others.
  */
 export const benchTrain = async (options: BenchTrainOptions): Promise<readonly TrainBenchRow[]> => {
-  const { backend, graphOf, tokens, batch, rounds } = options;
+  const { backend, graphOf, tokens, batch, rounds, compile } = options;
   const resolve = async (kind: string) => {
     const method = methodWith({ kind });
     return resolveMethod(await graphOf(method), method);
@@ -48,7 +50,7 @@ export const benchTrain = async (options: BenchTrainOptions): Promise<readonly T
   for (const length of tokens) {
     const found = await backend.call(
       "benchTrain",
-      { methods, peer, tokens: length, batch, rounds },
+      { methods, peer, tokens: length, batch, rounds, compile },
       callOptions(options),
     );
     rows.push(...found.rows);

@@ -51,6 +51,7 @@ export const registerBenches = (program: Command): void => {
     .option("--tokens <a,b>", "tokens of a row, separated by commas", "133,32")
     .option("--rounds <n>", "measured steps of each engine", number, 5)
     .option("--batch <n>", "rows of a step", number, 16)
+    .option("--compile", "every method of ours also with its layers compiled (train.compile)")
     .option("--curve <n>", "also compare the losses of so many steps in float32", number)
     .action(run(async () => (await import("./commands/bench-train.js")).benchTrain));
 };

@@ -13,6 +13,10 @@ export const runSchema = z
     train: trainSchema.prefault({}),
     scale: scaleSchema.optional().meta({ description: "More than one rank, by Ray; without it one process." }),
   })
+  .refine(({ train, scale }) => scale?.strategy !== "shard" || !train.compile, {
+    path: ["train", "compile"],
+    error: 'layers are compiled with scale.strategy "replicate" alone: shard holds them in parts',
+  })
   .refine(({ train, scale }) => scale?.strategy !== "shard" || train.microBatch !== "auto", {
     path: ["train", "microBatch"],
     error:

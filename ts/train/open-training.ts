@@ -28,7 +28,8 @@ export const openTraining = async (
     microBatch,
   }: { readonly config: PlanConfig; readonly warmStart: boolean; readonly microBatch: number },
 ): Promise<number> => {
-  const { seed, weightDecay, weightDecayOn, loraPlusRatio, maxGradientNorm, gradientCheckpointing, trains } = settings;
+  const { seed, weightDecay, weightDecayOn, loraPlusRatio, maxGradientNorm, gradientCheckpointing, compile, trains } =
+    settings;
   const { trainable } = await backend.call("attachAdapter", {
     adapter,
     config: { ...config, inference_mode: false },
@@ -46,6 +47,7 @@ export const openTraining = async (
       loraPlusRatio,
       maxGradientNorm,
       gradientCheckpointing,
+      compile,
       balance,
       seed,
     });

@@ -19,6 +19,7 @@ const changeable: readonly string[] = [
   "train.maxSteps",
   "train.microBatch",
   "train.gradientCheckpointing",
+  "train.compile",
   "train.learningRate",
   "train.activationLearningRate",
   "train.activationEvery",

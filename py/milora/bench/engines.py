@@ -29,6 +29,7 @@ class Setting:
     learning_rate: float = 1e-4
     balance: float = 0.0
     scheduled: bool = False
+    compiled: bool = False
     seed: int = 0
 
 
@@ -49,7 +50,9 @@ class SessionEngine:
 
     def __init__(self, base: PreTrainedModel, config: dict[str, Any], rows: Dataset, setting: Setting) -> None:
         model = attach_adapter(base, config, _ADAPTER, seed=setting.seed)
-        settings = TrainingSettings(micro_batch=len(rows.rows), balance=setting.balance, seed=setting.seed)
+        settings = TrainingSettings(
+            micro_batch=len(rows.rows), balance=setting.balance, compile=setting.compiled, seed=setting.seed
+        )
         self._session = TrainingSession(model, _ADAPTER, settings, pad_id=0)
         self._rows, self._setting, self._device = rows, setting, base.device
         self._steps = 0

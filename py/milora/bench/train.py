@@ -33,7 +33,8 @@ class Method:
 class TrainBench:
     """What is measured: our methods, and the plan of the peer, PEFT's LoRA.
 
-    ``rounds``: measured steps of each engine; one more before them is not.
+    ``rounds``: measured steps of each engine; one more before them is not. ``compiled``: each of our methods also with
+    its layers compiled.
     """
 
     methods: Sequence[Method]
@@ -41,6 +42,7 @@ class TrainBench:
     tokens: int
     batch: int
     rounds: int
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,13 @@ class Row:
     """One engine: medians over the rounds; ratios are of the steps of one round each.
 
     ``ratio_to_peer``: against the Trainer with the attention that transformers picks; ``ratio_to_eager_peer``: with
-    the eager one. ``step_to_lora``: the time of its step over that of our LoRA, None where that is not measured.
+    the eager one. ``step_to_lora``: the time of its step over that of our LoRA, compiled alike; None where that is not
+    measured.
     """
 
     method: str
     engine: EngineName
+    compiled: bool
     attention: str
     tokens_per_row: int
     tokens_per_second: float
@@ -71,11 +75,12 @@ class Contender:
     config: dict[str, Any]
     balance: float = 0.0
     scheduled: bool = False
+    compiled: bool = False
 
     def open(self, base: PreTrainedModel, tokens: int, batch: int) -> Engine:
         """The engine, over the weights of ``base``."""
         rows = rows_of(tokens, batch, base.config.get_text_config().vocab_size)
-        setting = Setting(balance=self.balance, scheduled=self.scheduled)
+        setting = Setting(balance=self.balance, scheduled=self.scheduled, compiled=self.compiled)
         kind = TrainerEngine if self.engine == "hf-trainer" else SessionEngine
         return kind(twin(base, self.attention), self.config, rows, setting)
 
@@ -86,8 +91,9 @@ def contenders(base: PreTrainedModel, bench: TrainBench) -> list[Contender]:
     usual = usual_attention(base)
     peers = [Contender(PEER, "hf-trainer", name, bench.peer) for name in dict.fromkeys((usual, "eager"))]
     ours = [
-        Contender(method.name, "milora", attention, method.config, method.balance, method.scheduled)
+        Contender(method.name, "milora", attention, method.config, method.balance, method.scheduled, compiled)
         for method in bench.methods
+        for compiled in ((False, True) if bench.compiled else (False,))
     ]
     return [*peers, *ours]
 
@@ -111,7 +117,8 @@ def _row(
 ) -> Row:
     def times_of(engine: EngineName, method: str, attention: str | None = None) -> list[float] | None:
         for other, taken in zip(found, seconds, strict=True):
-            if (other.engine, other.method) == (engine, method) and attention in (None, other.attention):
+            same = (other.engine, other.method) == (engine, method) and attention in (None, other.attention)
+            if same and (engine == "hf-trainer" or other.compiled == contender.compiled):
                 return taken
         return None
 
@@ -121,6 +128,7 @@ def _row(
     return Row(
         method=contender.method,
         engine=contender.engine,
+        compiled=contender.compiled,
         attention=contender.attention,
         tokens_per_row=bench.tokens,
         tokens_per_second=bench.tokens * bench.batch / statistics.median(own),

@@ -9,8 +9,9 @@ from torch import nn
 
 from milora.models import causal_model
 
-# Eager attention is chosen on a CPU for the backward pass. Without one it is the slower from some hundred tokens on:
-# the 135 M model takes half as long with SDPA at 1,024, a quarter at 4,096, where eager attention needs 1.5 GB a row.
+# Eager attention is chosen on a CPU in bf16 for the backward pass. Without one it is the slower from some hundred
+# tokens on: the 135 M model takes half as long with SDPA at 1,024, a quarter at 4,096, where eager attention needs 1.5
+# GB a row.
 _longest_eager = 1024
 
 

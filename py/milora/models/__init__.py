@@ -3,6 +3,7 @@
 from milora.models.answer_head import answer_states, causal_model, decoder_of, logits_at, run_decoder
 from milora.models.answer_loss import answer_nll
 from milora.models.atomic_folder import atomic_folder
+from milora.models.compiling import MOST_COMPILATIONS, check_compiler, compile_failures
 from milora.models.describe import LayerDescription, LinearDescription, ModelDescription, decoder_layers, describe
 from milora.models.fast_decoder import fast_decoder
 from milora.models.forwards import Forward, forwards_replaced, is_untouched
@@ -15,6 +16,7 @@ from milora.models.source import DEMO_MODEL, ModelSource, resolve_source
 
 __all__ = [
     "DEMO_MODEL",
+    "MOST_COMPILATIONS",
     "ROUNDED",
     "SHARDED_MALLOC",
     "Forward",
@@ -29,7 +31,9 @@ __all__ = [
     "atomic_folder",
     "available_devices",
     "causal_model",
+    "check_compiler",
     "choose_placement",
+    "compile_failures",
     "decoder_layers",
     "decoder_of",
     "describe",

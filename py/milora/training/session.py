@@ -15,6 +15,7 @@ from milora.data import Dataset
 from milora.errors import MiloraError
 from milora.models import fast_decoder, right_padded, seed_everything
 from milora.training.batching import StepRows, step_rows
+from milora.training.compiled import CompiledLayers
 from milora.training.figures import DeviceFigures, Group, StepFigures, read_figures
 from milora.training.loss_scale import LossScale
 from milora.training.memory import MemoryGauge
@@ -34,7 +35,8 @@ class TrainingSettings:
     """Settings that hold for a whole training.
 
     ``balance`` is the weight of the balance loss; ``lora_plus_ratio`` the rate of LoRA's B matrices over that of all
-    else (LoRA+, Hayou et al. 2024); with ``weight_decay_on="matrices"`` parameters of one dimension do not decay.
+    else (LoRA+, Hayou et al. 2024); with ``weight_decay_on="matrices"`` parameters of one dimension do not decay;
+    ``compile`` compiles the decoder's layers.
     """
 
     micro_batch: int = 16
@@ -45,6 +47,7 @@ class TrainingSettings:
     epsilon: float = 1e-8
     max_gradient_norm: float | None = 1.0
     balance: float = 0.0
+    compile: bool = False
     seed: int = 0
 
 
@@ -98,6 +101,7 @@ class TrainingSession:
         self.micro_batch = settings.micro_batch
         base_dtypes = {parameter.dtype for parameter in model.parameters() if not parameter.requires_grad}
         self.scale = LossScale(self._device) if torch.float16 in base_dtypes else None
+        self._compiled = CompiledLayers(model) if settings.compile else None
         self._figures: list[DeviceFigures] = []
         # Dropout must not be the same on each rank.
         seed_everything(settings.seed + self.ranks.index)
@@ -209,8 +213,7 @@ class TrainingSession:
         def extra() -> Tensor | None:
             return self.hooks.extra_loss(self.model, self.adapter) if kind == "weights" else None
 
-        # The casts of what trains are made here, once for all micro-batches.
-        with self.hooks.fast_forwards(self.model, self.adapter), fast_decoder(self.model), right_padded(self.model):
+        with self._fast_layers(), right_padded(self.model):
             sums = loss.backward(rows, trained, self._scaled, extra)
         if self.scale is not None:
             self.scale.unscale(parameters)
@@ -222,6 +225,17 @@ class TrainingSession:
             answer_tokens=rows.answer_tokens,
             tokens=rows.tokens,
         )
+
+    @contextlib.contextmanager
+    def _fast_layers(self) -> Iterator[None]:
+        """Inside, the layers run compiled or in the fast forms that they have; the latter cast what trains here, once
+        for all micro-batches."""
+        if self._compiled is not None:
+            with self._compiled.running():
+                yield
+            return
+        with self.hooks.fast_forwards(self.model, self.adapter), fast_decoder(self.model):
+            yield
 
     def _scaled(self, loss: Tensor) -> Tensor:
         return loss if self.scale is None else loss * self.scale.value

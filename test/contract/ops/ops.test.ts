@@ -26,7 +26,7 @@ test("the main job, operation by operation", async () => {
   const described = await backend.call("describeModel", { model });
   expect(described.layers.map(({ path }) => path)).toEqual(["model.layers.0", "model.layers.1"]);
   const opened = await backend.call("openModel", { model, device: "cpu", dtype: "float32" });
-  expect(opened).toMatchObject({ dtype: "float32", attention: "eager", contextLength: 128, hasChatTemplate: false });
+  expect(opened).toMatchObject({ dtype: "float32", attention: "sdpa", contextLength: 128, hasChatTemplate: false });
   const loaded = await backend.call("loadRows", { name: "train", file: at("rows.jsonl") });
   expect(loaded.answerTokens).toEqual([4, 4, 6]);
 

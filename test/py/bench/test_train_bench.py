@@ -60,6 +60,30 @@ def test_ratios_are_of_the_same_round_and_every_round_begins_elsewhere(
     assert milora.step_to_lora == pytest.approx(1.05)
 
 
+def test_a_compiled_method_stands_beside_itself_and_is_compared_with_compiled_lora(
+    tiny_model: Any, lora_plan: Any, milora_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = {("hf-trainer", "lora", False): 4.0, ("milora", "lora", False): 2.0, ("milora", "lora", True): 1.0}
+
+    def fake(contender: Contender, *_: Any) -> Clockwork:
+        key = (contender.engine, contender.method, contender.compiled)
+        return Clockwork("", [seconds.get(key, 3.0)] * 3, [])
+
+    monkeypatch.setattr(bench_train.Contender, "open", fake)
+    base = tiny_model("llama")
+    methods = [Method("lora", lora_plan(base)), Method("milora", milora_plan(base))]
+    bench = TrainBench(methods, lora_plan(base), tokens=10, batch=4, rounds=2, compiled=True)
+    rows = time_training(base, bench, lambda *_: None)[2:]
+    assert [(row.method, row.compiled) for row in rows] == [
+        ("lora", False),
+        ("lora", True),
+        ("milora", False),
+        ("milora", True),
+    ]
+    assert [row.step_to_lora for row in rows] == pytest.approx([1.0, 1.0, 1.5, 3.0])
+    assert [row.ratio_to_peer for row in rows] == pytest.approx([2.0, 4.0, 4 / 3, 4 / 3])
+
+
 def test_twins_share_their_weights_and_nothing_else(tiny_model: Any) -> None:
     base = tiny_model("llama").requires_grad_(False)
     base.set_attn_implementation("eager")

@@ -17,10 +17,11 @@ from torch import Tensor
 from torch._C._dynamo.eval_frame import reset_code
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
-from milora.engine.fused import Engine, EngineEvent, EngineLimits, EngineRequest, FusedDecoder, Sampling, compiled
+from milora.engine.fused import Engine, EngineEvent, EngineLimits, EngineRequest, FusedDecoder, Sampling
 from milora.engine.fused.graphs import GraphedStep
 from milora.engine.fused.stepping import prepared_step
 from milora.errors import MiloraError
+from milora.models import compiling
 
 _MOST_GRAPHS = 4
 """For one row and for several, with adapters and without."""
@@ -111,7 +112,7 @@ def test_without_a_compiler_the_engine_says_so_when_it_is_opened(decoder_model: 
 
     # A model of its own: the graphs that another test's has are there already.
     model = copy.deepcopy(decoder_model("llama"))
-    reset_code(compiled._small.__code__)
+    reset_code(compiling._small.__code__)
     with (
         config.patch({"cpp.cxx": ("no-such-compiler",)}),
         pytest.raises(MiloraError, match=r"C\+\+ compiler") as caught,

@@ -122,6 +122,7 @@ def test_short_prompts_are_not_padded_to_a_long_one(world, monkeypatch):
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
 def test_long_prompts_have_an_attention_without_their_square(checkpoint, monkeypatch, family):
     world = World(checkpoint)
+    world.host._base.set_attn_implementation("eager")
     attention = importlib.import_module("milora.engine.attention")
     config = world.host._base.config
     if family == "gemma2":
@@ -154,6 +155,7 @@ def test_long_prompts_have_an_attention_without_their_square(checkpoint, monkeyp
 
 
 def test_the_attention_is_given_back_after_a_failure(world, monkeypatch):
+    world.host._base.set_attn_implementation("eager")
     attention = importlib.import_module("milora.engine.attention")
     monkeypatch.setattr(attention, "_longest_eager", 0)
     config = world.host._base.config

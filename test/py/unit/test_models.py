@@ -132,7 +132,21 @@ def test_open_gives_a_frozen_model(checkpoint):
     assert not any(parameter.requires_grad for parameter in opened.model.parameters())
     assert not opened.model.training
     assert opened.context_length == 256
-    assert opened.model.config._attn_implementation == "eager"
+    assert opened.model.config._attn_implementation == "sdpa"
+
+
+def test_a_model_without_sdpa_has_eager_attention_unless_sdpa_was_asked_for(tmp_path, checkpoint, tiny_model):
+    folder = tmp_path / "model"
+    tiny_model("gemma2").save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(checkpoint / name, folder / name)
+    source = resolve_source(str(folder))
+    assert placed().attention == "sdpa"
+    opened = open_model(source, placed(), 0, lambda done, total: None)
+    assert opened.model.config._attn_implementation == opened.placement.attention == "eager"
+    asked = choose_placement("cpu", "float32", "sdpa")
+    with pytest.raises(MiloraError, match="scaled_dot_product_attention"):
+        open_model(source, asked, 0, lambda done, total: None)
 
 
 def refused(model: str, code: str) -> MiloraError:
@@ -206,7 +220,10 @@ def test_the_demo_model_without_its_package(monkeypatch):
 def test_placement_says_why_and_refuses_absent_devices():
     automatic = choose_placement("auto", "auto", "auto")
     assert automatic.reason.endswith(".")
-    assert (automatic.attention == "eager") == (automatic.device.type == "cpu")
+    rounded = automatic.device.type == "cpu" and automatic.dtype != torch.float32
+    assert (automatic.attention == "eager") == rounded
+    attentions = {dtype: choose_placement("cpu", dtype, "auto").attention for dtype in ("float32", "bfloat16")}
+    assert attentions == {"float32": "sdpa", "bfloat16": "eager"}
     assert choose_placement("cpu", "float16", "sdpa").attention == "sdpa"
     with pytest.raises(MiloraError, match="allowed: auto") as caught:
         choose_placement("cuda:99", "auto", "auto")

@@ -9,6 +9,7 @@ const graphOf = () => Promise.resolve(resolveGraph(llamaDescription({ layers: 2,
 const row = {
   method: "lora",
   engine: "hf-trainer" as const,
+  compiled: false,
   attention: "sdpa",
   tokensPerRow: 133,
   tokensPerSecond: 310,
@@ -20,7 +21,7 @@ const row = {
 
 test("each length is one measurement, of the methods' plans against the plan of LoRA", async () => {
   const backend = createFakeBackend({ benchTrain: ({ tokens }) => ({ rows: [{ ...row, tokensPerRow: tokens }] }) });
-  const options = { backend, graphOf, methods: ["milora", "adalora"], tokens: [133, 32], batch: 16, rounds: 5 };
+  const options = { backend, graphOf, methods: ["milora", "adalora"], tokens: [133, 32], batch: 16, rounds: 5, compile: true };
   const rows = await benchTrain(options);
   expect(rows.map(({ tokensPerRow }) => tokensPerRow)).toEqual([133, 32]);
   expect(backend.calls.map(({ name }) => name)).toEqual(["benchTrain", "benchTrain"]);
@@ -28,6 +29,7 @@ test("each length is one measurement, of the methods' plans against the plan of 
     tokens: 133,
     batch: 16,
     rounds: 5,
+    compile: true,
     peer: { peft_type: "LORA", r: 32 },
     methods: [
       { method: "milora", config: { peft_type: "MILORA_PROMPT", r: 32 }, balance: 0.01, scheduled: false },

@@ -27,16 +27,20 @@ describe("parseWith", () => {
     });
   });
 
-  it("does not look for the micro-batch on ranks that share a base", () => {
-    const withStrategy = (strategy: string, microBatch: number | "auto") => ({
+  it("neither looks for the micro-batch nor compiles layers on ranks that share a base", () => {
+    const withStrategy = (strategy: string, microBatch: number | "auto", compile = false) => ({
       ...base,
-      train: { microBatch },
+      train: { microBatch, compile },
       scale: { ranks: 2, strategy },
     });
     expect(problemsOf(withStrategy("replicate", "auto"))).toEqual([]);
     expect(problemsOf(withStrategy("shard", 4))).toEqual([]);
     expect(problemsOf(withStrategy("shard", "auto"))).toEqual([
       expect.stringMatching(/^train\.microBatch: auto goes with scale\.strategy "replicate" alone/u),
+    ]);
+    expect(problemsOf(withStrategy("replicate", 4, true))).toEqual([]);
+    expect(problemsOf(withStrategy("shard", 4, true))).toEqual([
+      expect.stringMatching(/^train\.compile: layers are compiled with scale\.strategy "replicate" alone/u),
     ]);
     expect(problemsOf(withStrategy("halves", 4))).toEqual([expect.stringMatching(/^scale\.strategy: /u)]);
   });

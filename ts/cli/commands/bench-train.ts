@@ -8,6 +8,7 @@ const optionsSchema = z.object({
   ...benchOptions,
   tokens: numberList(2),
   batch: z.int().min(1),
+  compile: z.boolean().default(false),
   curve: z.int().min(1).optional(),
 });
 
@@ -24,7 +25,7 @@ export const benchTrain = async (context: CommandContext, raw: object): Promise<
       ["method", "engine", "attention", "tokens", "tokens/s", "to peer", "to eager peer", "step to LoRA", "peak MiB"],
       ...rows.map((row) => [
         row.method,
-        row.engine,
+        row.compiled ? `${row.engine}, compiled` : row.engine,
         row.attention,
         String(row.tokensPerRow),
         row.tokensPerSecond.toFixed(0),

@@ -10,16 +10,14 @@ Shapes: B rows, D hidden size, I in, O out, V vocabulary.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import TorchDynamoException
 from transformers import PreTrainedModel
 
 from milora.engine.fused.attention import Bucket, BucketAttention, Rotation
@@ -28,12 +26,9 @@ from milora.engine.fused.decoder import NO_UPDATES, FusedDecoder
 from milora.engine.fused.norms import RmsNorm
 from milora.engine.fused.parts import LayerParts
 from milora.engine.fused.projections import LayerUpdates
-from milora.errors import MiloraError
+from milora.models import MOST_COMPILATIONS, check_compiler, compile_failures
 
 _Layer = Callable[..., Tensor]
-
-# Of one function; torch fails beyond. Lengths of the cache are few, but torch's own limit is eight.
-_MOST_COMPILATIONS = 64
 
 _LIBRARY = torch.library.Library("milora", "DEF")
 _LIBRARY.define("adapter_update(Tensor inputs, Tensor(a!) output, int group) -> ()")
@@ -73,7 +68,7 @@ class LayerGraphs:
     """
 
     def __init__(self, decoder: FusedDecoder) -> None:
-        _check_compiler()
+        check_compiler("compile")
         self.decoder = decoder
         self.num_compilations = 0
         self.compile_seconds = 0.0
@@ -111,7 +106,7 @@ class LayerGraphs:
             fullgraph=True,
             dynamic=False,
             isolate_recompiles=True,
-            recompile_limit=_MOST_COMPILATIONS,
+            recompile_limit=MOST_COMPILATIONS,
             options={"guard_filter_fn": _on_shapes},
         )
 
@@ -159,7 +154,7 @@ class CompiledStep:
         positions_B = torch.tensor(positions, device=decoder.parts.device)
         bucket = decoder.bucket(self._views(cache, len(ids)), positions_B)
         _let_sizes_change(bucket)
-        with _told():
+        with compile_failures("compile"):
             logits = decoder.decode_bucket(ids_B, bucket, self._run_layer)
         if graphs.num_compilations > before:
             graphs.compile_seconds += time.perf_counter() - start
@@ -236,42 +231,3 @@ def _let_sizes_change(bucket: Bucket) -> None:
         rotations = (tensor for each in bucket.rotations.values() for tensor in (each.cosines, each.sines))
         for tensor in (bucket.rows, bucket.positions, *rotations):
             torch._dynamo.maybe_mark_dynamic(tensor, 0)
-
-
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Failures of the compiler as errors of ours."""
-    try:
-        yield
-    except TorchDynamoException as error:
-        raise MiloraError(
-            "model/unsupported",
-            f"torch.compile fails on this model's layers: {str(error).strip().splitlines()[0]}",
-            path="compile",
-            hint="Leave compile off.",
-        ) from error
-
-
-def _small(states: Tensor) -> Tensor:
-    return states.sin() + 1
-
-
-def _check_compiler() -> None:
-    """Compiles something small, before any request waits for it.
-
-    Raises:
-        MiloraError: ``environment/missing-package``.
-    """
-    tried = torch.compile(_small, dynamic=False, options={"compile_threads": 1})
-    try:
-        # Without torch's caches, which would answer for a compiler that is gone.
-        settings: Any = torch.compiler.config
-        with settings.patch(force_disable_caches=True):
-            tried(torch.zeros(16))
-    except TorchDynamoException as error:
-        raise MiloraError(
-            "environment/missing-package",
-            f"compile needs a C++ compiler, and torch can't use any here: {str(error).strip().splitlines()[0]}",
-            path="compile",
-            hint="Install g++ or clang++, name one in the environment variable CXX, or leave compile off.",
-        ) from error

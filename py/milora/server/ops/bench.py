@@ -39,14 +39,18 @@ def bench_train(payload: dict[str, Any], call: Call) -> dict[str, Any]:
         Method(each["method"], each["config"], each["balance"], each["scheduled"]) for each in payload["methods"]
     ]
     sizes = {"tokens": payload["tokens"], "batch": payload["batch"]}
-    bench = TrainBench(methods, payload["peer"], rounds=payload["rounds"], **sizes)
+    bench = TrainBench(methods, payload["peer"], rounds=payload["rounds"], compiled=payload["compile"], **sizes)
     base = opened.opened.model
     rows = time_steps(base, bench, session.reporter(call, f"steps of {bench.tokens} tokens a row"))
     found = contenders(base, bench)
     on_peak = session.reporter(call, _PEAK_STAGE)
-    peaks: list[int] = []
+    peaks: list[int | None] = []
     for index, contender in enumerate(found):
         on_peak(index, len(found))
+        if contender.compiled:
+            # A compiler's memory says nothing about a step's.
+            peaks.append(None)
+            continue
         trial = PeakTrial(**_placed(opened), contender=contender, tokens=bench.tokens, batch=bench.batch)
         peaks.append(peak_bytes(trial))
     return {"rows": [_train_json(row, peak) for row, peak in zip(rows, peaks, strict=True)]}
@@ -141,10 +145,11 @@ def _method(fields: dict[str, Any]) -> DecodeMethod:
     return DecodeMethod(fields["method"], fields["topK"], fields["config"], fields["cachesNorms"])
 
 
-def _train_json(row: Row, peak: int) -> dict[str, Any]:
+def _train_json(row: Row, peak: int | None) -> dict[str, Any]:
     return {
         "method": row.method,
         "engine": row.engine,
+        "compiled": row.compiled,
         "attention": row.attention,
         "tokensPerRow": row.tokens_per_row,
         "tokensPerSecond": row.tokens_per_second,

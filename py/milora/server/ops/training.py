@@ -35,6 +35,7 @@ def start_training(payload: dict[str, Any], call: Call) -> dict[str, Any]:
         epsilon=payload["epsilon"],
         max_gradient_norm=payload["maxGradientNorm"],
         balance=payload["balance"],
+        compile=payload["compile"],
         seed=payload["seed"],
     )
     adapter = payload["adapter"]
