@@ -152,7 +152,7 @@ const { shares } = await drawSteps({ counts, steps, rows: batch, micro, seed: 1 
 const text = [
   "# Capacity: Llama-2 on many GPUs, on paper",
   "",
-  "Made by `npx tsx scripts/capacity.ts`: arithmetic and a simulation, no measurement, and not held against one yet; `npx tsx scripts/rank-overhead.ts` measures what a call through Ray adds ([Ranks](../ranks.md#what-it-costs)).",
+  "Made by `npx tsx scripts/capacity.ts`: arithmetic and a simulation, no measurement. `npx tsx scripts/rank-capacity.ts` holds it against 1, 2 and 4 ranks of a CPU, and `npx tsx scripts/rank-overhead.ts` measures what a call through Ray adds ([Ranks](../ranks.md#what-it-costs)).",
   "",
   "## Assumptions",
   "",
