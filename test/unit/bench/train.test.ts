@@ -21,7 +21,15 @@ const row = {
 
 test("each length is one measurement, of the methods' plans against the plan of LoRA", async () => {
   const backend = createFakeBackend({ benchTrain: ({ tokens }) => ({ rows: [{ ...row, tokensPerRow: tokens }] }) });
-  const options = { backend, graphOf, methods: ["milora", "adalora"], tokens: [133, 32], batch: 16, rounds: 5, compile: true };
+  const options = {
+    backend,
+    graphOf,
+    methods: ["milora", "adalora"],
+    tokens: [133, 32],
+    batch: 16,
+    rounds: 5,
+    compile: true,
+  };
   const rows = await benchTrain(options);
   expect(rows.map(({ tokensPerRow }) => tokensPerRow)).toEqual([133, 32]);
   expect(backend.calls.map(({ name }) => name)).toEqual(["benchTrain", "benchTrain"]);

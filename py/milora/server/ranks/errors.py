@@ -43,5 +43,5 @@ def lost(place: str, reason: str) -> MiloraError:
         f"{place[0].upper()}{place[1:]} is lost: {reason}",
         found=place,
         hint="The newest checkpoint is whole: go on from it with --resume, also with another number of ranks "
-        "(--allow scale.ranks).",
+        "(--allow scale.ranks). A sweep goes on by the same command.",
     )
