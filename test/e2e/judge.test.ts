@@ -44,6 +44,7 @@ test("pairwise figures as one JSON document; a field of the requests by --set", 
   expect(server.requests[0]?.body).toMatchObject({ temperature: 0.5 });
 });
 
+// Windows has no limit on the size of a process's files.
 test.skipIf(process.platform === "win32")(
   "a review that did not fit the disk is told, and only that one is lost",
   async () => {

@@ -15,7 +15,10 @@ export const openOptionsSchema = z.strictObject({
   attention: z
     .enum(["auto", "eager", "sdpa"])
     .default("auto")
-    .meta({ description: "transformers' attention; auto: eager on a CPU in bfloat16 or float16, else sdpa." }),
+    .meta({
+      description:
+        "transformers' attention; auto: eager on a CPU in bfloat16 or float16 and for a model without sdpa, else sdpa.",
+    }),
   quantization: quantizationSchema,
   seed: z.int().min(0).default(0).meta({ description: "Of new adapters' weights and all else that is drawn." }),
   scale: scaleSchema.optional(),

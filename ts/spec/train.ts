@@ -98,7 +98,10 @@ export const trainSchema = z.strictObject({
   attention: z
     .enum(["auto", "eager", "sdpa"])
     .default("auto")
-    .meta({ description: "transformers' attention; auto: eager on a CPU in bfloat16 or float16, else sdpa." }),
+    .meta({
+      description:
+        "transformers' attention; auto: eager on a CPU in bfloat16 or float16 and for a model without sdpa, else sdpa.",
+    }),
 });
 
 /** A run's `train` with all defaults filled. */

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from milora.models import causal_model
+from milora.models import causal_model, has_sdpa
 
 # Eager attention is chosen on a CPU in bf16 for the backward pass. Without one it is the slower from some hundred
 # tokens on: the 135 M model takes half as long with SDPA at 1,024, a quarter at 4,096, where eager attention needs 1.5
@@ -29,8 +29,7 @@ def long_attention(model: nn.Module, tokens: int) -> Iterator[None]:
     """
     base = causal_model(model)
     config = base.config
-    same = getattr(base, "_supports_sdpa", False) and getattr(config, "attn_logit_softcapping", None) is None
-    if tokens <= _longest_eager or config._attn_implementation != "eager" or not same:
+    if tokens <= _longest_eager or config._attn_implementation != "eager" or not has_sdpa(type(base), config):
         yield
         return
     base.set_attn_implementation("sdpa")

@@ -3,6 +3,7 @@
 from milora.models.answer_head import answer_states, causal_model, decoder_of, logits_at, run_decoder
 from milora.models.answer_loss import answer_nll
 from milora.models.atomic_folder import atomic_folder
+from milora.models.attention import choose_attention, has_sdpa
 from milora.models.compiling import MOST_COMPILATIONS, check_compiler, compile_failures
 from milora.models.describe import LayerDescription, LinearDescription, ModelDescription, decoder_layers, describe
 from milora.models.fast_decoder import fast_decoder
@@ -32,6 +33,7 @@ __all__ = [
     "available_devices",
     "causal_model",
     "check_compiler",
+    "choose_attention",
     "choose_placement",
     "compile_failures",
     "decoder_layers",
@@ -39,6 +41,7 @@ __all__ = [
     "describe",
     "fast_decoder",
     "forwards_replaced",
+    "has_sdpa",
     "is_sharded",
     "is_untouched",
     "logits_at",

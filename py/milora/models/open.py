@@ -20,9 +20,9 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from milora.errors import MiloraError
+from milora.models.attention import choose_attention
 from milora.models.checks import check_weights
 from milora.models.config import is_text_part, load_config, not_on_hub
 from milora.models.describe import context_length
@@ -74,7 +74,8 @@ def open_model(
     else:
         located = source
     config = load_config(located)
-    placement = _fitting(placement, config)
+    attention = choose_attention(placement.attention, config, placement.device, placement.dtype)
+    placement = replace(placement, attention=attention)
     if located.kind == "folder":
         check_weights(Path(located.location))
     model = _load_weights(located, config, placement, stays=to_shard)
@@ -97,14 +98,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     numpy.random.seed(seed % (1 << 32))
     torch.manual_seed(seed)
-
-
-def _fitting(placement: Placement, config: PretrainedConfig) -> Placement:
-    """With eager attention where nobody asked for sdpa and the model has none (Gemma 2 caps its scores)."""
-    has_sdpa = getattr(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)], "_supports_sdpa", True)
-    if placement.attention == "sdpa" and placement.attention_is_free and not has_sdpa:
-        return replace(placement, attention="eager")
-    return placement
 
 
 def _load_weights(

@@ -10,7 +10,6 @@ from typing import Literal
 import torch
 
 from milora.errors import MiloraError
-from milora.models.precision import ROUNDED
 
 Quantization = Literal["none", "nf4", "int8"]
 """How a base model's linear modules are held; what else it has keeps its dtype."""
@@ -22,7 +21,7 @@ _dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 class Placement:
     """The device, dtype, attention implementation and quantisation of a model, and why device and dtype were taken.
 
-    ``attention_is_free``: nobody asked for this attention, so that a model without it takes another one.
+    ``attention`` may be ``auto`` until the model is opened, which picks among those that it has.
     """
 
     device: torch.device
@@ -30,11 +29,10 @@ class Placement:
     attention: str
     reason: str
     quantization: Quantization = "none"
-    attention_is_free: bool = False
 
 
 def choose_placement(device: str, dtype: str, attention: str, quantization: Quantization = "none") -> Placement:
-    """Turns ``auto`` into a choice and checks everything else.
+    """Turns ``auto`` into a choice, but for the attention, which depends on the model, and checks everything else.
 
     Raises:
         MiloraError: ``input/invalid-spec`` for a device that is unknown or not there; ``environment/missing-package``
@@ -46,13 +44,8 @@ def choose_placement(device: str, dtype: str, attention: str, quantization: Quan
         raise MiloraError("environment/missing-package", message, path="train.quantization", hint=hint)
     chosen_device, device_reason = _device(device)
     chosen_dtype, dtype_reason = _dtype(dtype, chosen_device)
-    # On a CPU in bf16 the backward pass of the fused attention alone took a third of a training step (135 M model); in
-    # float32 it is the faster one.
-    auto_attention = "eager" if chosen_device.type == "cpu" and chosen_dtype in ROUNDED else "sdpa"
-    chosen_attention = auto_attention if attention == "auto" else attention
     reason = f"{device_reason}, {dtype_reason}."
-    free = attention == "auto"
-    return Placement(chosen_device, chosen_dtype, chosen_attention, reason, quantization, attention_is_free=free)
+    return Placement(chosen_device, chosen_dtype, attention, reason, quantization)
 
 
 def available_devices() -> list[tuple[str, str, int]]:

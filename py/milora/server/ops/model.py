@@ -63,7 +63,7 @@ def open_model_op(payload: dict[str, Any], call: Call) -> dict[str, Any]:
         "model": source.name,
         "device": str(placement.device),
         "dtype": str(placement.dtype).removeprefix("torch."),
-        "attention": placement.attention,
+        "attention": opened.placement.attention,
         "numParameters": opened.num_parameters,
         "contextLength": opened.context_length,
         "hasChatTemplate": opened_session.encoder.has_chat_template,
