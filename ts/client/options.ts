@@ -12,13 +12,10 @@ export const openOptionsSchema = z.strictObject({
     .enum(["auto", "float32", "bfloat16", "float16"])
     .default("auto")
     .meta({ description: "What the model is held in; auto: bfloat16 where the device is fast with it." }),
-  attention: z
-    .enum(["auto", "eager", "sdpa"])
-    .default("auto")
-    .meta({
-      description:
-        "transformers' attention; auto: eager on a CPU in bfloat16 or float16 and for a model without sdpa, else sdpa.",
-    }),
+  attention: z.enum(["auto", "eager", "sdpa"]).default("auto").meta({
+    description:
+      "transformers' attention; auto: eager on a CPU in bfloat16 or float16 and for a model without sdpa, else sdpa.",
+  }),
   quantization: quantizationSchema,
   seed: z.int().min(0).default(0).meta({ description: "Of new adapters' weights and all else that is drawn." }),
   scale: scaleSchema.optional(),

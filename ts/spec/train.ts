@@ -95,13 +95,10 @@ export const trainSchema = z.strictObject({
     .default("auto")
     .meta({ description: "Of the frozen base model; float16 trains on CUDA alone, with a scaled loss." }),
   quantization: quantizationSchema,
-  attention: z
-    .enum(["auto", "eager", "sdpa"])
-    .default("auto")
-    .meta({
-      description:
-        "transformers' attention; auto: eager on a CPU in bfloat16 or float16 and for a model without sdpa, else sdpa.",
-    }),
+  attention: z.enum(["auto", "eager", "sdpa"]).default("auto").meta({
+    description:
+      "transformers' attention; auto: eager on a CPU in bfloat16 or float16 and for a model without sdpa, else sdpa.",
+  }),
 });
 
 /** A run's `train` with all defaults filled. */
