@@ -12,6 +12,8 @@ const defaults = {
   TQDM_DISABLE: "1",
   // Threads that wait spinning stall a step twentyfold where another process wants a core.
   OMP_WAIT_POLICY: "PASSIVE",
+  // Asleep at once, they take longer to wake than many products of a decode step take; gcc's OpenMP spins this often.
+  GOMP_SPINCOUNT: "1000",
 } as const;
 
 /** The environment variables of a session's Python: this process's own, those of the bridge, then the user's. */

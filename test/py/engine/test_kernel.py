@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from milora.engine.fused import EngineRequest
-from milora.engine.fused.products import BatchedProduct
+from milora.engine.fused.products import BatchedProduct, ModuleBatch
 
 _HAS_TRITON = importlib.util.find_spec("triton") is not None
 _INTERPRETS = os.environ.get("TRITON_INTERPRET") == "1"
@@ -62,16 +62,16 @@ def test_it_adds_what_batched_products_add(kernel: Any, rank: int) -> None:
     rows, adapters = torch.tensor([5, 0, 3], device=device), torch.tensor([0, 0, 2], device=device)
     gates = torch.tensor([0.5, -2.0, 1.5], device=device)
     expected = output.clone()
+    cells = torch.zeros(5, width, device=device)
+    columns = expected[:, start : start + width].contiguous()
     BatchedProduct(
+        modules=(ModuleBatch(down[[0, 2]].transpose(1, 2), up[[0, 2]], cells[:4].view(2, 2, width)),),
         rows=torch.tensor([5, 0, 3, 3], device=device),
-        down=down[[0, 2]].transpose(1, 2),
-        up=up[[0, 2]],
-        start=start,
-        stop=start + width,
-        gates=torch.tensor([0.5, -2.0, 1.5, 1.5], device=device).view(2, 2, 1),
-        targets=rows,
-        real=torch.tensor([0, 1, 2], device=device),
-    ).add_to(states, expected)
+        gates=torch.tensor([0.5, -2.0, 1.5, 1.5], device=device).unsqueeze(1),
+        cells=cells,
+        sources=torch.tensor([1, 4, 4, 2, 4, 0], device=device),
+    ).add_to(states, columns)
+    expected[:, start : start + width] = columns
     before = output.clone()
     kernel.KernelProduct(rows, adapters, gates, down, up, start).add_to(states, output)
     torch.testing.assert_close(output, expected, atol=1e-5, rtol=1e-5)

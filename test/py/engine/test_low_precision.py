@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from milora.engine.fused import FusedDecoder
-from milora.engine.fused import plan as plan_module
+from milora.engine.fused import FusedDecoder, mixed
 from milora.engine.fused.plan import PlanCompiler
 from milora.engine.fused.prompt_routing import PromptRouting, RowDecision
 from milora.engine.fused.resident import read_resident
@@ -58,7 +57,7 @@ def _engine_logits(decoder: FusedDecoder, adapters: list[Any]) -> list[Tensor]:
 def test_bf16_is_no_less_exact_than_the_tuners(
     name: str, gather_cost: int, decoder_model: Any, make_tenant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan_module, "_GATHER_COST", gather_cost)
+    monkeypatch.setattr(mixed, "_GATHER_COST", gather_cost)
     kinds = ("milora", "midora", "dora")
     override = make_override(None, None, _gates(3, 7))
     decoder = FusedDecoder(decoder_model(name).to(torch.bfloat16))

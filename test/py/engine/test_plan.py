@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from milora.engine.fused import plan as plan_module
+from milora.engine.fused import mixed
 from milora.engine.fused.cache import KvCache
 from milora.engine.fused.decoder import FusedDecoder
 from milora.engine.fused.plan import PlanCompiler
@@ -84,7 +84,7 @@ def test_one_adapter_matches_its_tuner(name: str, kind: str, decoder_model: Any,
 def test_mixed_rows_match_each_alone(
     gather_cost: int, decoder_model: Any, make_tenant: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan_module, "_GATHER_COST", gather_cost)
+    monkeypatch.setattr(mixed, "_GATHER_COST", gather_cost)
     model = decoder_model("llama")
     parts = FusedDecoder(model).parts.sites
     tenants = {kind: make_tenant(kind, decoder_model("llama"), seed=index) for index, kind in enumerate(_KINDS)}
@@ -113,10 +113,6 @@ def test_only_active_experts_are_in_a_plan(decoder_model: Any, make_tenant: Any)
     assert PlanCompiler(decoder.parts.sites).compile([None, None]) is None
 
 
-def _stack_keys(compiler: PlanCompiler) -> set[tuple[int, tuple[object, ...]]]:
-    return {(layer, key) for layer, stacks in compiler._stacks.items() for key in stacks}
-
-
 def test_a_later_composition_keeps_the_stacks_that_it_needs(decoder_model: Any, make_tenant: Any) -> None:
     model = decoder_model("llama")
     decoder = FusedDecoder(model)
@@ -129,11 +125,11 @@ def test_a_later_composition_keeps_the_stacks_that_it_needs(decoder_model: Any, 
         rows.append(_prefill(decoder, cache, _ids([6])[0], row, adapter)[1])
     compiler = PlanCompiler(decoder.parts.sites)
     compiler.compile([*rows, rows[0]])
-    kept = _stack_keys(compiler)
+    kept = compiler.stacks.keys
     compiler.compile([rows[0], rows[0], rows[1], rows[2]])
-    assert kept & _stack_keys(compiler)
+    assert kept & compiler.stacks.keys
     compiler.compile([None])
-    assert not compiler._stacks
+    assert not compiler.stacks.keys
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from milora.engine.fused.attention import (
     TokenAttention,
 )
 from milora.engine.fused.cache import KvCache
+from milora.engine.fused.linear import linear
 from milora.engine.fused.parts import DOWN, GATE_UP, OUTPUT, QKV, LayerParts, read_decoder
 from milora.engine.fused.projections import LayerUpdates, UpdatesOf
 
@@ -124,7 +125,7 @@ class FusedDecoder:
 
     def _logits(self, hidden_BD: Tensor) -> Tensor:
         parts = self.parts
-        logits = functional.linear(parts.final_norm(hidden_BD), parts.head.weight, parts.head.bias).float()
+        logits = linear(parts.final_norm(hidden_BD), parts.head.weight, parts.head.bias).float()
         if parts.logit_softcap is not None:
             logits = torch.tanh(logits / parts.logit_softcap) * parts.logit_softcap
         return logits

@@ -67,31 +67,47 @@ class StackedProduct:
 
 
 @dataclass(frozen=True)
-class BatchedProduct:
-    """One batched product over adapters, each with just the rows that chose the module.
+class ModuleBatch:
+    """The adapters that rows chose one module of.
 
-    ``rows``: the rows, adapter by adapter, [A M] flat; an adapter with fewer than M repeats its first one, and only
-    the places in ``real`` (None: all) are added, to the rows ``targets``. ``down``: [A, I, R]. ``up``: [A, R, O].
-    ``gates``: [A, M, 1].
+    ``down``: [A, I, R]. ``up``: [A, R, O]. ``added``: where their products go, [A, M, O].
     """
 
-    rows: Tensor
     down: Tensor
     up: Tensor
-    start: int
-    stop: int
+    added: Tensor
+
+
+@dataclass(frozen=True)
+class BatchedProduct:
+    """Modules of one projection, each a batched product over adapters with just the rows that chose it.
+
+    Places are rows of a module's product: module by module, adapter by adapter, and an adapter with fewer rows than M
+    repeats its first one. Cells are a few columns of one row; every module's output is some cells wide.
+
+    ``rows``: of the places. ``gates``: [places, 1]. ``cells``: what the modules add, cell by cell, each ``added`` a
+    view of it, and a last one of zeros. ``sources``: of each cell of the output the one that is added to it.
+    """
+
+    modules: tuple[ModuleBatch, ...]
+    rows: Tensor
     gates: Tensor
-    targets: Tensor
-    real: Tensor | None
+    cells: Tensor
+    sources: Tensor
 
     def add_to(self, inputs_NI: Tensor, output_NO: Tensor) -> None:
         """Adds gates ⊙ x A B to the rows that it is for."""
-        chosen_AMI = inputs_NI.index_select(0, self.rows).view(self.down.shape[0], -1, inputs_NI.shape[1])
-        inner_AMR = torch.bmm(chosen_AMI, self.down).mul_(self.gates)
-        added_NO = torch.bmm(inner_AMR, self.up).flatten(0, 1)
-        if self.real is not None:
-            added_NO = added_NO.index_select(0, self.real)
-        output_NO[:, self.start : self.stop].index_add_(0, self.targets, added_NO)
+        # Gathering and adding back cost more than the products of a few rows: once for all modules.
+        gated = inputs_NI.index_select(0, self.rows).mul_(self.gates)
+        start = 0
+        for module in self.modules:
+            adapters, most_rows, _ = module.added.shape
+            stop = start + adapters * most_rows
+            inner_AMR = torch.bmm(gated[start:stop].view(adapters, most_rows, -1), module.down)
+            torch.bmm(inner_AMR, module.up, out=module.added)
+            start = stop
+        # Every cell takes one: torch's ways to add to some alone sort them first.
+        output_NO.view(-1, self.cells.shape[1]).add_(self.cells.index_select(0, self.sources))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from milora.engine.fused.linear import linear, runs_onednn
 
 
 class GroupUpdate(Protocol):
@@ -48,12 +49,13 @@ class Projection:
 
     def __call__(self, inputs_NI: Tensor, update: GroupUpdate | None) -> Tensor:
         """The output with an adapters' update, [N, O]."""
-        output_NO = functional.linear(inputs_NI, self.weight, self.bias)
+        output_NO = linear(inputs_NI, self.weight, self.bias)
         return output_NO if update is None else update.apply(inputs_NI, output_NO)
 
     def added_to(self, residual_NO: Tensor, inputs_NI: Tensor, update: GroupUpdate | None) -> Tensor:
-        """The residual stream plus the output, in one product where possible."""
-        if self.bias is not None or (update is not None and update.rescales):
+        """The residual stream plus the output, in one product where that costs least."""
+        rescales = update is not None and update.rescales
+        if self.bias is not None or rescales or runs_onednn(inputs_NI):
             return residual_NO + self(inputs_NI, update)
         total_NO = torch.addmm(residual_NO, inputs_NI, self.transposed)
         return total_NO if update is None else update.apply(inputs_NI, total_NO)

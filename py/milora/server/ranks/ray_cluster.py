@@ -42,7 +42,7 @@ _LEAN = {
     "RAY_worker_niceness": "0",
 }
 # What ranks take over from the driver's environment.
-_FORWARDED = ("HF_", "NCCL_", "GLOO_", "OMP_WAIT_POLICY")
+_FORWARDED = ("HF_", "NCCL_", "GLOO_", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 # What programs that are tasks take over besides: the choice of their Python, and its threads.
 _FORWARDED_TO_PROGRAMS = ("MILORA_", "OMP_", "VIRTUAL_ENV", "CONDA_PREFIX")
 
