@@ -13,7 +13,7 @@ const defaults = {
   // Threads that wait spinning stall a step twentyfold where another process wants a core.
   OMP_WAIT_POLICY: "PASSIVE",
   // Asleep at once, they take longer to wake than many products of a decode step take; gcc's OpenMP spins this often.
-  GOMP_SPINCOUNT: "1000",
+  GOMP_SPINCOUNT: "3000",
 } as const;
 
 /** The environment variables of a session's Python: this process's own, those of the bridge, then the user's. */

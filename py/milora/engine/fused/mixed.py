@@ -94,21 +94,21 @@ class MixedUpdates:
 
     def _stacked(self, layer: int, choosers: _Choosers, rows: int) -> StackedProduct:
         slot = choosers.slot
-        down_RI, up_RO = self.stacks.take(
+        down_IR, up_RO = self.stacks.take(
             layer, ("stacked", slot, *choosers.rows), lambda: stacked_weights(choosers.experts)
         )
-        gates_BR = torch.zeros(rows, down_RI.shape[0])
-        others_BR = torch.ones(rows, down_RI.shape[0], dtype=torch.bool)
+        gates_BR = torch.zeros(rows, down_IR.shape[1])
+        others_BR = torch.ones(rows, down_IR.shape[1], dtype=torch.bool)
         start = 0
         for chosen in choosers.rows.values():
-            stop = start + chosen[0].expert.down.shape[0]
+            stop = start + chosen[0].expert.down.shape[1]
             for entry in chosen:
                 gates_BR[entry.row, start:stop] = entry.gate
                 others_BR[entry.row, start:stop] = False
             start = stop
         others = others_BR.unsqueeze(1).to(self.sites.device) if bool(others_BR.any()) else None
         return StackedProduct(
-            down_RI, up_RO, slot.start, slot.stop, gates_BR.unsqueeze(1).to(self.sites.device), others
+            down_IR, up_RO, slot.start, slot.stop, gates_BR.unsqueeze(1).to(self.sites.device), others
         )
 
     def _batched(self, layer: int, modules: Sequence[_Choosers], rows: int) -> BatchedProduct:
@@ -142,14 +142,16 @@ class MixedUpdates:
     def _by_kernel(self, layer: int, choosers: _Choosers) -> Product:
         from milora.engine.fused.kernel import KernelProduct
 
-        down_AIR, up_ARO = self._stack(layer, choosers)
+        down_ARI, up_ARO = self.stacks.take(
+            layer, ("kernel", choosers.slot, *choosers.rows), lambda: _kernel_weights(choosers.experts)
+        )
         pairs = [(index, entry) for index, chosen in enumerate(choosers.rows.values()) for entry in chosen]
         device = self.sites.device
         return KernelProduct(
             rows=torch.tensor([entry.row for _, entry in pairs], device=device),
             adapters=torch.tensor([index for index, _ in pairs], device=device),
             gates=torch.tensor([entry.gate for _, entry in pairs], device=device),
-            down=down_AIR.transpose(1, 2),
+            down=down_ARI,
             up=up_ARO,
             start=choosers.slot.start,
         )
@@ -178,9 +180,9 @@ def stacking_costs_less(experts: Sequence[Expert], rows: int, most_rows: int) ->
     Both read each expert once. Stacked, a row is multiplied with the experts of all adapters; batched, rows are
     gathered, padded to the adapter that has most, and added back.
     """
-    width = experts[0].down.shape[1] + experts[0].up.shape[0]
-    stacked = rows * sum(expert.down.shape[0] for expert in experts)
-    batched = most_rows * len(experts) * max(expert.down.shape[0] for expert in experts)
+    width = experts[0].down.shape[0] + experts[0].up.shape[1]
+    stacked = rows * sum(expert.down.shape[1] for expert in experts)
+    batched = most_rows * len(experts) * max(expert.down.shape[1] for expert in experts)
     return (stacked - batched) * width <= _GATHER_COST
 
 
@@ -194,6 +196,11 @@ def _by_adapter(entries: Sequence[Entry]) -> _Choosers:
 def _stacks_safely(choosers: _Choosers) -> bool:
     """Masked rows still meet every expert's B: 0 · NaN would reach them."""
     return all(adapter.is_finite for adapter in choosers.rows)
+
+
+def _kernel_weights(experts: Sequence[Expert]) -> Stack:
+    down_AIR, up_ARO = batched_weights(experts)
+    return down_AIR.transpose(1, 2).contiguous(), up_ARO
 
 
 def _rescaling(entries: Sequence[Entry], rows: int, device: torch.device) -> Rescaling:

@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 
 from milora.engine.fused.mixed import Entry, MixedUpdates
-from milora.engine.fused.products import Rescaling, SharedProduct, Update, rescaling
+from milora.engine.fused.products import Expansion, Rescaling, SharedProduct, Update, rescaling
 from milora.engine.fused.projections import LayerUpdates
 from milora.engine.fused.prompt_routing import RowDecision
 from milora.engine.fused.resident import Expert
@@ -26,6 +26,9 @@ Rows = Sequence[RowDecision | None]
 """The decisions of a batch's rows; None: the base model."""
 
 Item = TypeVar("Item")
+
+# What one more expansion of few rows costs, in numbers that are read; measured on a CPU.
+_CALL_COST = 30_000
 
 
 @dataclass
@@ -96,16 +99,19 @@ def _shared_update(active: list[tuple[Expert, float]]) -> Update:
 
 
 def _shared_product(active: list[tuple[Expert, float]]) -> SharedProduct:
-    first, gate = active[0]
-    if len(active) == 1:
-        return SharedProduct(first.down.t(), first.up.t(), first.slot.start, first.slot.stop, gate)
-    start = min(expert.slot.start for expert, _ in active)
-    stop = max(expert.slot.stop for expert, _ in active)
-    down_RI = torch.cat([expert.down for expert, _ in active])
-    up_RO = down_RI.new_zeros(down_RI.shape[0], stop - start)
-    row = 0
+    down_IR = active[0][0].down if len(active) == 1 else torch.cat([expert.down for expert, _ in active], dim=1)
+    apart: list[Expansion] = []
+    rank = 0
     for expert, gate in active:
-        rank = expert.down.shape[0]
-        up_RO[row : row + rank, expert.slot.start - start : expert.slot.stop - start] = expert.up.t() * gate
-        row += rank
-    return SharedProduct(down_RI.t(), up_RO, start, stop)
+        ranks = slice(rank, rank + expert.down.shape[1])
+        up_RO = expert.up if gate == 1 else expert.up * gate
+        apart.append(Expansion(up_RO, ranks, slice(expert.slot.start, expert.slot.stop)))
+        rank = ranks.stop
+    columns = slice(min(one.columns.start for one in apart), max(one.columns.stop for one in apart))
+    num_zeros = rank * (columns.stop - columns.start) - sum(one.up.numel() for one in apart)
+    if len(apart) == 1 or num_zeros > _CALL_COST * (len(apart) - 1):
+        return SharedProduct(down_IR, tuple(apart))
+    joint_RO = down_IR.new_zeros(rank, columns.stop - columns.start)
+    for one in apart:
+        joint_RO[one.ranks, one.columns.start - columns.start : one.columns.stop - columns.start] = one.up
+    return SharedProduct(down_IR, (Expansion(joint_RO, slice(0, rank), columns),))

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
 class Product(Protocol):
@@ -23,28 +22,33 @@ class Product(Protocol):
 
 
 @dataclass(frozen=True)
-class SharedProduct:
-    """The same experts for every row.
+class Expansion:
+    """From some ranks of a shrink to columns of the output; ``up``: [R, O], gates folded in."""
 
-    ``down``: [I, R]. ``up``: [R, O]. ``factor``: the gate, where it is not folded into ``up``.
-    """
+    up: Tensor
+    ranks: slice
+    columns: slice
+
+
+@dataclass(frozen=True)
+class SharedProduct:
+    """The same experts for every row; ``down``: [I, R], of all expansions side by side."""
 
     down: Tensor
-    up: Tensor
-    start: int
-    stop: int
-    factor: float = 1.0
+    expansions: tuple[Expansion, ...]
 
     def add_to(self, inputs_NI: Tensor, output_NO: Tensor) -> None:
-        """Adds factor · x A B."""
-        output_NO[:, self.start : self.stop].addmm_(inputs_NI @ self.down, self.up, alpha=self.factor)
+        """Adds x A B."""
+        inner_NR = inputs_NI @ self.down
+        for one in self.expansions:
+            output_NO[:, one.columns].addmm_(inner_NR[:, one.ranks], one.up)
 
 
 @dataclass(frozen=True)
 class StackedProduct:
     """Experts of one module stacked, each row with gates of its own.
 
-    ``down``: [R, I]. ``up``: [R, O]. ``gates``: [B, 1, R], for each row its gate in the columns of its own expert,
+    ``down``: [I, R]. ``up``: [R, O]. ``gates``: [B, 1, R], for each row its gate in the columns of its own expert,
     else 0. ``others``: booleans alike, True where a column belongs to another adapter: there an overflow must not
     reach this row as 0 · inf.
     """
@@ -58,7 +62,7 @@ class StackedProduct:
 
     def add_to(self, inputs_NI: Tensor, output_NO: Tensor) -> None:
         """Adds (gates ⊙ x A) B."""
-        inner_NR = functional.linear(inputs_NI, self.down)
+        inner_NR = inputs_NI @ self.down
         inner_BTR = inner_NR.view(self.gates.shape[0], -1, inner_NR.shape[1])
         inner_BTR.mul_(self.gates)
         if self.others is not None:

@@ -111,5 +111,5 @@ def _update(experts: Sequence[Expert], gates_BE: Tensor) -> Update:
         slot = expert.slot
         if expert.rescale is not None:
             rescalings.append(rescaling(slot.start, gates_B11, expert.rescale, expert.bias))
-        products.append(StackedProduct(expert.down, expert.up.t(), slot.start, slot.stop, gates_B11))
+        products.append(StackedProduct(expert.down, expert.up, slot.start, slot.stop, gates_B11))
     return Update(tuple(rescalings), tuple(products))

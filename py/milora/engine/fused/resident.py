@@ -38,9 +38,9 @@ _MILORA_KEYS = ("milora_prompt_down", "milora_prompt_up")
 
 @dataclass(frozen=True)
 class Expert:
-    """A LoRA or DoRA module at its place.
+    """A LoRA or DoRA module at its place, its matrices as the products of few rows read them fastest.
 
-    ``down``: Aᵀ, [R, I]; ``up``: Bᵀ, [O, R], times its scale and, for DoRA, m / n. ``rescale``: m / n - 1, [O], for
+    ``down``: Aᵀ, [I, R]; ``up``: Bᵀ, [R, O], times its scale and, for DoRA, m / n. ``rescale``: m / n - 1, [O], for
     DoRA, which the base's output without ``bias`` is multiplied by; float32. ``index``: its place in the gates.
     """
 
@@ -162,10 +162,10 @@ class _Reader:
         down = self.take(f"{path}.{keys[0]}", (rank, site.in_features))
         up = self.take(f"{path}.{keys[1]}", (out_features, rank))
         if not keys[2]:
-            return Expert(index, slot, down.to(dtype), (up * factor).to(dtype))
+            return Expert(index, slot, _laid(down, dtype), _laid(up * factor, dtype))
         ratio = self.take(f"{path}.{keys[2]}", (out_features,)) / row_norms(site.weight(), down, up, factor)
         scaled = up * (factor * ratio).unsqueeze(1)
-        return Expert(index, slot, down.to(dtype), scaled.to(dtype), ratio - 1, site.bias)
+        return Expert(index, slot, _laid(down, dtype), _laid(scaled, dtype), ratio - 1, site.bias)
 
     def finish(self) -> None:
         """Raises where anything was amiss."""
@@ -252,6 +252,10 @@ def _router(reader: _Reader, config: MiloraConfig, plan: LayerPlan, position: in
             parameter.data = reader.take(key, tuple(parameter.shape))
             parameter.requires_grad_(False)
     return router
+
+
+def _laid(matrix: Tensor, dtype: torch.dtype) -> Tensor:
+    return matrix.t().to(dtype).contiguous()
 
 
 def _held(layers: Iterable[ResidentLayer | None]) -> Iterator[Tensor]:

@@ -50,17 +50,17 @@ class StackKeeper:
 
 
 def stacked_weights(experts: Sequence[Expert]) -> Stack:
-    """A's and B's side by side in one rank dimension: [A R, I], [A R, O]."""
-    return torch.cat([expert.down for expert in experts]), torch.cat([expert.up.t() for expert in experts])
+    """A's and B's side by side in one rank dimension: [I, A R], [A R, O]."""
+    return torch.cat([expert.down for expert in experts], dim=1), torch.cat([expert.up for expert in experts])
 
 
 def batched_weights(experts: Sequence[Expert]) -> Stack:
     """A's and B's of one rank, smaller ones filled up with zeros: [A, I, R], [A, R, O]."""
-    rank = max(expert.down.shape[0] for expert in experts)
+    rank = max(expert.down.shape[1] for expert in experts)
     first = experts[0]
-    down_ARI = first.down.new_zeros(len(experts), rank, first.down.shape[1])
-    up_ARO = first.up.new_zeros(len(experts), rank, first.up.shape[0])
+    down_AIR = first.down.new_zeros(len(experts), first.down.shape[0], rank)
+    up_ARO = first.up.new_zeros(len(experts), rank, first.up.shape[1])
     for index, expert in enumerate(experts):
-        down_ARI[index, : expert.down.shape[0]] = expert.down
-        up_ARO[index, : expert.down.shape[0]] = expert.up.t()
-    return down_ARI.transpose(1, 2), up_ARO
+        down_AIR[index, :, : expert.down.shape[1]] = expert.down
+        up_ARO[index, : expert.up.shape[0]] = expert.up
+    return down_AIR, up_ARO
