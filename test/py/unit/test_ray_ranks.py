@@ -295,7 +295,9 @@ def test_nodes_with_other_versions_are_named(address: str, monkeypatch: pytest.M
 def turns(wanted: int, **asked: Any) -> dict[str, dict[str, Any]]:
     """The last news of each task, once so many have ended."""
     news: dict[str, dict[str, Any]] = {}
+    end = time.monotonic() + 120
     while sum(event["type"] != "started" for event in news.values()) < wanted:
+        assert time.monotonic() < end, news
         for event in run("rayTasksTurn", **asked, seconds=5.0)["events"]:
             news[event["id"]] = event
         asked = {}
@@ -324,9 +326,15 @@ def test_programs_run_as_tasks_with_their_resources(address: str, tmp_path: Path
     assert news["three"]["ends"][0]["exitCode"] == 0
     # Of these one runs, which ends where it is stopped, and the others wait in Ray's queue.
     names = ["four", "five", "six"]
-    run("rayTasksTurn", start=[task(name, "import time; time.sleep(100)") for name in names])
-    while not run("rayTasksTurn", seconds=5.0)["events"]:
-        pass
+    again, started = list(names), False
+    end = time.monotonic() + 120
+    while again or not started:
+        assert time.monotonic() < end
+        sleepers = [task(name, "import time; time.sleep(100)") for name in again]
+        events = run("rayTasksTurn", start=sleepers, seconds=5.0)["events"]
+        # Ray may give a task to the process that has just died; a sweep starts it again, too.
+        again = [event["id"] for event in events if event["type"] == "lost"]
+        started = started or any(event["type"] == "started" for event in events)
     begun = time.monotonic()
     assert {event["type"] for event in turns(3, stop=names).values()} == {"ended"}
     assert time.monotonic() - begun < 60
