@@ -9,7 +9,7 @@ from milora.models.describe import LayerDescription, LinearDescription, ModelDes
 from milora.models.fast_decoder import fast_decoder
 from milora.models.forwards import Forward, forwards_replaced, is_untouched
 from milora.models.open import OpenedModel, open_model, seed_everything
-from milora.models.placement import Placement, available_devices, choose_placement
+from milora.models.placement import Placement, available_devices, choose_placement, is_amd
 from milora.models.precision import ROUNDED
 from milora.models.right_padded import right_padded
 from milora.models.sharding import SHARDED_MALLOC, is_sharded, own_part, shard_base, whole_base
@@ -42,6 +42,7 @@ __all__ = [
     "fast_decoder",
     "forwards_replaced",
     "has_sdpa",
+    "is_amd",
     "is_sharded",
     "is_untouched",
     "logits_at",

@@ -107,6 +107,11 @@ def fast_bfloat16() -> str | None:
     return next((flag for flag in ("amx_bf16", "avx512_bf16", "bf16") if flag in flags), None)
 
 
+def is_amd() -> bool:
+    """Whether the CPU is of AMD's make, whatever its name; known on Linux alone."""
+    return _cpu_info("vendor_id") == "AuthenticAMD"
+
+
 def _cpu_info(*keys: str) -> str:
     file = Path("/proc/cpuinfo")
     if not file.is_file():

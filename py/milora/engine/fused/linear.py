@@ -9,15 +9,13 @@ Shapes: N rows, I in, O out.
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-_AMD = "AuthenticAMD"
+from milora.models import is_amd
 
 
 def linear(inputs_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
@@ -25,7 +23,7 @@ def linear(inputs_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -
     if not runs_onednn(inputs_NI):
         return functional.linear(inputs_NI, weight_OI, bias_O)
     # torch's compiler takes its own operation only with weights that are laid out anew, a copy.
-    multiply = torch.ops.milora.linear if torch.compiler.is_compiling() else _by_onednn
+    multiply = torch.ops.milora.linear if torch.compiler.is_compiling() else by_onednn
     return multiply(inputs_NI, weight_OI, bias_O)
 
 
@@ -34,7 +32,8 @@ def runs_onednn(inputs: Tensor) -> bool:
     return _PREFERS_ONEDNN and inputs.dtype == torch.float32 and inputs.device.type == "cpu"
 
 
-def _by_onednn(inputs_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+def by_onednn(inputs_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    """x Wᵀ + b, [N, O], float32 on a CPU; the weight may be one that oneDNN has laid out anew."""
     multiply: Any = torch.ops.mkldnn._linear_pointwise
     return multiply(inputs_NI, weight_OI, bias_O, "none", [], "")
 
@@ -43,18 +42,10 @@ def _shaped(inputs_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tens
     return inputs_NI.new_empty(inputs_NI.shape[0], weight_OI.shape[0])
 
 
-def _processor() -> str:
-    """The processor with its maker's name; on Linux all that /proc tells."""
-    described = Path("/proc/cpuinfo")
-    return described.read_text() if described.exists() else platform.processor()
-
-
 # torch has the operation for its own compiler, under a name that may change: then MKL goes on multiplying.
-_PREFERS_ONEDNN = (
-    _AMD in _processor() and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-)
+_PREFERS_ONEDNN = is_amd() and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 _LIBRARY = torch.library.Library("milora", "FRAGMENT")
 _LIBRARY.define("linear(Tensor inputs, Tensor weight, Tensor? bias) -> Tensor")
-_LIBRARY.impl("linear", _by_onednn, "CompositeExplicitAutograd")
+_LIBRARY.impl("linear", by_onednn, "CompositeExplicitAutograd")
 torch.library.register_fake("milora::linear", _shaped, lib=_LIBRARY)

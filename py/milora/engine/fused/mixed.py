@@ -56,6 +56,11 @@ class _Choosers:
     def most_rows(self) -> int:
         return max(map(len, self.rows.values()))
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the batched product: adapters, rows of each, columns."""
+        return len(self.rows), self.most_rows, self.slot.stop - self.slot.start
+
 
 @dataclass
 class MixedUpdates:
@@ -79,7 +84,7 @@ class MixedUpdates:
         batched: list[_Choosers] = []
         for start in sorted({entry.expert.slot.start for entry in entries}):
             chosen = [entry for entry in entries if entry.expert.slot.start == start]
-            choosers = _by_adapter(chosen)
+            choosers = _choosers(chosen)
             if self.uses_kernel:
                 products.append(self._by_kernel(layer, choosers))
             elif _stacks_safely(choosers) and stacking_costs_less(choosers.experts, rows, choosers.most_rows):
@@ -114,22 +119,21 @@ class MixedUpdates:
     def _batched(self, layer: int, modules: Sequence[_Choosers], rows: int) -> BatchedProduct:
         width, cell = self._columns(layer, modules[0].slot.group)
         device = self.sites.device
-        stacks = [self._stack(layer, choosers) for choosers in modules]
-        shapes = [(len(each.rows), each.most_rows, each.slot.stop - each.slot.start) for each in modules]
-        num_cells = sum(map(math.prod, shapes)) // cell
+        num_cells = sum(math.prod(choosers.shape) for choosers in modules) // cell
         cells = self._cells(num_cells, cell)
         sources = torch.full((rows, width // cell), cells.shape[0] - 1)
         batches: list[ModuleBatch] = []
         placed: list[Entry] = []
         first = 0
-        for choosers, shape, (down_AIR, up_ARO) in zip(modules, shapes, stacks, strict=True):
-            last = first + math.prod(shape) // cell
-            batches.append(ModuleBatch(down_AIR, up_ARO, cells[first:last].view(shape)))
-            own = torch.arange(first, last).view(shape[0], shape[1], -1)
+        for choosers in modules:
+            adapters, most_rows, _ = choosers.shape
+            last = first + math.prod(choosers.shape) // cell
+            batches.append(ModuleBatch(*self._stack(layer, choosers), cells[first:last].view(choosers.shape)))
             columns = slice(choosers.slot.start // cell, choosers.slot.stop // cell)
-            for adapter, chosen in enumerate(choosers.rows.values()):
-                sources[[entry.row for entry in chosen], columns] = own[adapter, : len(chosen)]
-                placed += [*chosen, *[chosen[0]] * (shape[1] - len(chosen))]
+            added = torch.arange(first, last).view(adapters, most_rows, -1)
+            for own, chosen in zip(added, choosers.rows.values(), strict=True):
+                sources[[entry.row for entry in chosen], columns] = own[: len(chosen)]
+                placed += [*chosen, *[chosen[0]] * (most_rows - len(chosen))]
             first = last
         return BatchedProduct(
             modules=tuple(batches),
@@ -186,7 +190,7 @@ def stacking_costs_less(experts: Sequence[Expert], rows: int, most_rows: int) ->
     return (stacked - batched) * width <= _GATHER_COST
 
 
-def _by_adapter(entries: Sequence[Entry]) -> _Choosers:
+def _choosers(entries: Sequence[Entry]) -> _Choosers:
     rows: dict[ResidentAdapter, list[Entry]] = {}
     for entry in entries:
         rows.setdefault(entry.adapter, []).append(entry)
