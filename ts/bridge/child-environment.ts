@@ -10,18 +10,23 @@ const defaults = {
   TRANSFORMERS_NO_ADVISORY_WARNINGS: "1",
   TOKENIZERS_PARALLELISM: "false",
   TQDM_DISABLE: "1",
-  // Threads that wait spinning stall a step twentyfold where another process wants a core.
-  OMP_WAIT_POLICY: "PASSIVE",
-  // Asleep at once, they take longer to wake than many products of a decode step take; gcc's OpenMP spins this often.
-  GOMP_SPINCOUNT: "3000",
 } as const;
+
+/**
+ * How threads wait, unless the user has set a policy. Spinning, they stall a step twentyfold where another process wants
+ * a core; asleep at once, they take longer to wake than many products of a decode step take. So gcc's OpenMP spins this
+ * often, under 0.1 ms, and others sleep.
+ */
+const waiting = { OMP_WAIT_POLICY: "PASSIVE", GOMP_SPINCOUNT: "3000" } as const;
 
 /** The environment variables of a session's Python: this process's own, those of the bridge, then the user's. */
 export const childEnvironment = (options: FullSessionOptions): Readonly<Record<string, string | undefined>> => {
   const inherited = process.env["PYTHONPATH"];
   const folders = [pythonRoot, ...options.pythonPath, ...(inherited ? [inherited] : [])];
+  const hasPolicy = "OMP_WAIT_POLICY" in process.env || "OMP_WAIT_POLICY" in options.env;
   const environment: Record<string, string | undefined> = {
     ...defaults,
+    ...(hasPolicy ? {} : waiting),
     ...process.env,
     PYTHONUNBUFFERED: "1",
     PYTHONFAULTHANDLER: "1",
